@@ -1,0 +1,132 @@
+# The chain, in dependency order:
+#
+#   data -> classifier ------------------------.--------------------.
+#      |--> rnn_ae                             |                    |
+#      |--> conv_ae                            |                    |
+#      |--> rnn_vae -> conv_vae -> metrics of both VAEs -> cvae -> metrics of all
+#
+# A script's target is OUT/<script>/metrics.json, which it writes last: the file exists when the run
+# came to its end, so an interrupted one starts again, and a finished one is left alone until the
+# script, common.py or the data changes. Works with GNU make 3.81 and later.
+
+DATA   ?= data/quickdraw_subset_np
+SEED   ?= 0
+DEVICE ?= auto
+# another seed is another result: it gets a folder of its own
+OUT    ?= out$(if $(filter-out 0,$(SEED)),_seed$(SEED))
+# flags for the scripts that are named on make's command line: make conv_vae FLAGS="--latent-dim 16"
+FLAGS  ?=
+
+# Without PY= the Makefile sets up .venv and uses its Python; with it, nothing is installed.
+ifeq ($(origin PY),undefined)
+PY     := .venv/bin/python
+VENV   := .venv/ready
+TOOLS  := .venv/tools
+endif
+
+SCRIPTS    := classifier rnn_ae conv_ae rnn_vae conv_vae cvae
+TARGETS    := $(foreach s,$(SCRIPTS),$(OUT)/$(s)/metrics.json)
+VAE_TABLE  := $(OUT)/metrics/vaes.json
+TABLE      := $(OUT)/metrics/metrics.json
+DATA_FILES := $(foreach s,train test,$(DATA)/$(s)_images.npy $(DATA)/$(s)_labels.npy)
+DATA_READY := $(OUT)/data.txt
+QUICK      ?=
+RUN         = $(PY) $(1).py --data $(DATA) --out $(OUT) --seed $(SEED) --device $(DEVICE) $(QUICK) \
+              $(if $(filter $(1) all,$(MAKECMDGOALS)),$(FLAGS))
+
+.PHONY: help all data quick test lint check clean metrics setup FORCE $(SCRIPTS)
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make all       set up, get the data, train and score everything: pictures and figures in OUT"
+	@echo "make quick     the same on little data, in a few minutes, into out_quick: does it all run?"
+	@echo "make SCRIPT    one of: $(SCRIPTS) metrics (and what it needs)"
+	@echo "make data      put the four .npy files into DATA"
+	@echo "make check     compare OUT with the bands in README.md"
+	@echo "make test      lint and tests;   make lint   ruff alone"
+	@echo "make clean     delete OUT and out_quick (not the data, not .venv)"
+	@echo "variables      DATA=$(DATA) OUT=$(OUT) SEED=$(SEED) DEVICE=$(DEVICE) FLAGS=$(FLAGS) PY=$(PY)"
+
+all: $(TARGETS) $(TABLE)
+
+# ---- setting up ----
+
+setup: $(VENV)
+
+.venv/ready: requirements.txt
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet -r requirements.txt
+	@touch $@
+
+.venv/tools: .venv/ready tests/requirements.txt
+	.venv/bin/python -m pip install --quiet -r tests/requirements.txt
+	@touch $@
+
+# ---- data ----
+
+# OUT remembers which DATA its results came from; another folder, or a missing file, makes it stale.
+ifneq ($(shell cat $(DATA_READY) 2>/dev/null) $(words $(wildcard $(DATA_FILES))),$(DATA) 4)
+$(DATA_READY): FORCE
+endif
+
+$(DATA_READY): $(wildcard $(DATA_FILES)) | $(VENV)
+	$(PY) data/quickdraw.py --data $(DATA)
+	@mkdir -p $(OUT) && echo "$(DATA)" > $@
+
+data: $(DATA_READY)
+
+# ---- models ----
+
+# Every script reads common.py; it and the data are prerequisites of all.
+$(TARGETS) $(VAE_TABLE) $(TABLE): common.py $(DATA_READY) | $(VENV)
+
+$(OUT)/classifier/metrics.json: classifier.py
+	$(call RUN,classifier)
+
+$(OUT)/rnn_ae/metrics.json: rnn_ae.py
+	$(call RUN,rnn_ae)
+
+$(OUT)/conv_ae/metrics.json: conv_ae.py
+	$(call RUN,conv_ae)
+
+$(OUT)/rnn_vae/metrics.json: rnn_vae.py
+	$(call RUN,rnn_vae)
+
+# draws its convergence over rnn_vae's
+$(OUT)/conv_vae/metrics.json: conv_vae.py $(OUT)/rnn_vae/metrics.json
+	$(call RUN,conv_vae)
+
+# which of the two is better decides what cvae.py builds on
+$(VAE_TABLE): metrics.py classifier.py $(foreach s,classifier rnn_vae conv_vae,$(OUT)/$(s)/metrics.json)
+	$(call RUN,metrics) --only rnn_vae,conv_vae --table vaes
+
+$(OUT)/cvae/metrics.json: cvae.py classifier.py $(VAE_TABLE)
+	$(call RUN,cvae)
+
+$(TABLE): metrics.py classifier.py $(TARGETS) $(VAE_TABLE)
+	$(call RUN,metrics)
+
+# make conv_vae: the file above; with FLAGS it always runs, because other flags are another result
+$(SCRIPTS): %: $(OUT)/%/metrics.json
+metrics: $(TABLE)
+ifneq ($(FLAGS),)
+$(foreach s,$(filter $(SCRIPTS),$(MAKECMDGOALS)),$(OUT)/$(s)/metrics.json) $(if $(filter metrics,$(MAKECMDGOALS)),$(TABLE)): FORCE
+endif
+FORCE:
+
+# ---- checking ----
+
+quick:
+	$(MAKE) all OUT=out_quick QUICK=--quick DATA=$(DATA) SEED=$(SEED) DEVICE=$(DEVICE)
+
+lint: $(TOOLS)
+	$(PY) -m ruff check --config tests/ruff.toml .
+
+test: lint
+	$(PY) -m pytest -c tests/pytest.ini --rootdir . tests
+
+check: $(VENV)
+	$(PY) tests/check.py --out $(OUT)
+
+clean:
+	rm -rf $(OUT) out_quick

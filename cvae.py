@@ -1,0 +1,388 @@
+"""Conditional VAE: a drawing of what you ask for.
+
+conv_vae.py draws something; which category is left to chance. Here encoder and decoder are both told
+the category y. The code then need not say what is drawn, only how: size, slant, pose.
+
+    (1)  mu, logvar = f(x, y)                           q(z|x, y) = N(mu, diag(exp logvar)), z in R^L
+    (2)  z = mu + exp(logvar / 2) * eps,  eps ~ N(0, I)                     reparameterisation
+    (3)  x_hat = sigmoid(g(z, y))                       mean of p(x|z, y); the prior p(z|y) is N(0, I) for all y
+    (4)  -ELBO = R + beta KL                            nats a drawing, minimised; beta = 1
+    (5)  R = sum_d -x_d ln x_hat_d - (1 - x_d) ln(1 - x_hat_d)
+    (6)  KL(q(z|x, y) || p(z)) = 1/2 sum_l (mu_l^2 + exp logvar_l - 1 - logvar_l)
+    (7)  drawn: sigmoid(g(z, y) / T), the mean of p(x|z, y)^(1/T), normalised; see conv_vae.py
+    (8)  in each block: h * (1 + gain_y) + bias_y, for every channel
+
+Both are told. Were only the decoder told, z would still carry the category, and a sampled z would
+contradict the asked one. (8) says it in every block: a feature-wise linear modulation. @@FILM@@
+
+Built on conv_vae.py. @@BETTER@@
+
+Sampling: (a) z ~ N(0, I); (b) z ~ a mixture fitted to the codes of the asked category's training
+drawings: @@MIX@@
+
+Papers: Sohn et al., Learning structured output representation using deep conditional generative
+models, 2015, section 4, for (1) to (4); Perez et al., FiLM, 2018, section 2.1, for (8).
+
+Run:    python cvae.py --data DATA --out OUT     (or: make cvae; needs OUT/classifier for the judges)
+Writes: OUT/cvae/ weights.pt, history.json, samples.npy, samples_mixture.npy (each with _labels.npy),
+        reconstructions.npy, curves.png, reconstructions.png, asked.png, confidence.png,
+        conditions.png, metrics.json
+@@RESULT@@
+
+Beside conv_vae.py: y in encoder and decoder, (8), one mixture a category, and the judges.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import GaussianMixture
+
+import common
+from classifier import load_judges, predict
+
+# Shapes: B batch, C channels, H = W = 28, D = 784 pixels, L latent dimensions, K classes, N drawings.
+K = len(common.CLASSES)
+
+
+# ---- 1. Settings ------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Config(common.Settings):
+    latent_dim: int = 16  # L, numbers in a code; @@L@@
+    width: int = 16  # channels after the first layer; twice as many cost three times the time
+    temperature: float = 0.4  # T in (7): below 1 sharper; see conv_vae.py
+    beta: float = 1.0  # weight of the KL; anything but 1 is no bound on the likelihood any more
+    components: int = 10  # Gaussians of the mixture that is fitted to the training codes of each category
+    steps: int = 3000  # weight updates; fixed, so that 3,200 and 20,000 drawings take the same time
+    epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
+    batch_size: int = 128  # drawings an update
+    lr: float = 2e-3  # highest learning rate of the one-cycle schedule
+    shift: int = 2  # pixels by which training drawings are moved, besides mirroring
+
+
+# ---- 2. Model ---------------------------------------------------------------------------------------
+
+def one_hot(labels):
+    """Categories (B,) -> condition (B, K). A bare number would claim that yoga lies between rabbit and hand."""
+    return F.one_hot(labels, K).float()
+
+
+class Block(nn.Module):
+    """A convolution, each channel normalised over the batch, equation (8), SiLU."""
+
+    def __init__(self, conv):
+        super().__init__()
+        self.conv, self.norm = conv, nn.BatchNorm2d(conv.out_channels)
+        self.condition = nn.Linear(K, 2 * conv.out_channels, bias=False)
+        nn.init.zeros_(self.condition.weight)  # gain and bias start at 0: at first all categories are treated alike
+
+    def forward(self, h, y):
+        gain, bias = self.condition(y)[:, :, None, None].chunk(2, dim=1)  # (B, C, 1, 1) each
+        return F.silu(self.norm(self.conv(h)) * (1 + gain) + bias)  # (8)
+
+
+class Encoder(nn.Module):
+    """Drawing (B, 1, 28, 28), condition (B, K) -> mean and log-variance of the code, (B, L) each, equation (1)."""
+
+    def __init__(self, latent_dim, width):
+        super().__init__()
+        self.blocks = nn.ModuleList([  # (B, 1, 28, 28)
+            Block(nn.Conv2d(1, width, kernel_size=4, stride=2, padding=1, bias=False)),  # (B, 16, 14, 14)
+            Block(nn.Conv2d(width, 2 * width, kernel_size=3, padding=1, bias=False)),  # (B, 32, 14, 14)
+            Block(nn.Conv2d(2 * width, 4 * width, kernel_size=4, stride=2, padding=1, bias=False)),  # (B, 64, 7, 7)
+            Block(nn.Conv2d(4 * width, 4 * width, kernel_size=3, padding=1, bias=False))])  # (B, 64, 7, 7)
+        self.heads = nn.Sequential(  # (B, 3136 + K)
+            nn.Linear(4 * width * 7 * 7 + K, 256), nn.SiLU(),  # (B, 256)
+            nn.Linear(256, 2 * latent_dim))  # (B, 2 L), both heads at once
+
+    def forward(self, x, y):
+        for block in self.blocks:
+            x = block(x, y)
+        # The log-variance, not the variance: it may be any real number, so the layer needs no constraint,
+        # and exp makes it positive. In float32: exp would multiply bfloat16's rounding.
+        return self.heads(torch.cat([x.flatten(1), y], dim=1)).float().chunk(2, dim=1)  # (1)
+
+
+class Decoder(nn.Module):
+    """Code (B, L), condition (B, K) -> logits of the drawing (B, 1, 28, 28), equation (3)."""
+
+    def __init__(self, latent_dim, width):
+        super().__init__()
+        self.spread = nn.Sequential(  # (B, L + K)
+            nn.Linear(latent_dim + K, 256), nn.SiLU(),  # (B, 256)
+            nn.Linear(256, 4 * width * 7 * 7), nn.SiLU(),  # (B, 3136)
+            nn.Unflatten(1, (4 * width, 7, 7)))  # (B, 64, 7, 7)
+        self.blocks = nn.ModuleList([
+            Block(nn.Conv2d(4 * width, 4 * width, kernel_size=3, padding=1, bias=False)),  # (B, 64, 7, 7)
+            Block(nn.ConvTranspose2d(4 * width, 2 * width, kernel_size=4, stride=2, padding=1, bias=False)),  # (B, 32, 14, 14)
+            Block(nn.Conv2d(2 * width, 2 * width, kernel_size=3, padding=1, bias=False))])  # (B, 32, 14, 14)
+        self.paint = nn.ConvTranspose2d(2 * width, 1, kernel_size=4, stride=2, padding=1)  # (B, 1, 28, 28), logits
+
+    def forward(self, z, y):
+        h = self.spread(torch.cat([z, y], dim=1))
+        for block in self.blocks:
+            h = block(h, y)
+        return self.paint(h)
+
+
+class CVAE(nn.Module):
+    def __init__(self, latent_dim, width):
+        super().__init__()
+        self.decoder = Decoder(latent_dim, width)
+        self.encoder = Encoder(latent_dim, width)
+
+    def reparameterise(self, mu, logvar, rng=None):
+        """Equation (2); (B, L) each. rng: a torch.Generator on the CPU, or None for the global one."""
+        eps = torch.randn(mu.shape, generator=rng).to(mu.device)  # (B, L)
+        return mu + torch.exp(0.5 * logvar) * eps  # the half: sigma is the root of exp(logvar)
+
+    def forward(self, x, y):
+        mu, logvar = self.encoder(x, y)  # (1), (B, L) each
+        z = self.reparameterise(mu, logvar)  # (2), (B, L)
+        return self.decoder(z, y).float(), mu, logvar  # (3) before its sigmoid, (B, 1, 28, 28)
+
+
+# ---- 3. Loss ----------------------------------------------------------------------------------------
+
+def reconstruction(logits, x):
+    """Equation (5) for each drawing, (B,), in nats; logits, x: (B, 1, 28, 28)."""
+    # From logits: sigmoid followed by log would be log(0) for a pixel that is surely white.
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=(1, 2, 3))  # (B,)
+
+
+def kl_divergence(mu, logvar):
+    """Equation (6) for each drawing and latent, (B, L), in nats."""
+    return 0.5 * (mu ** 2 + logvar.exp() - 1 - logvar)
+
+
+# ---- 4. Training ------------------------------------------------------------------------------------
+
+def train(cfg, model, data, device):
+    """The whole loop; returns the history, one record an epoch."""
+    x_train, y_train = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
+    steps = max(1, len(x_train) // cfg.batch_size)  # updates an epoch; a rest shorter than a batch waits
+    epochs = cfg.epochs or max(1, round(cfg.steps / steps))
+    optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
+    # One cycle (Smith and Topin 2019): up for a tenth of the time, while the gradients are wild, then
+    # down to nearly 0, where the last steps average out the noise of batches and of eps.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, total_steps=epochs * steps, pct_start=0.1)
+    data_rng = torch.Generator().manual_seed(cfg.seed)  # its own: nothing else can change the order
+    history, begin = [], time.time()
+    for epoch in range(1, epochs + 1):
+        model.train()
+        x_epoch = common.augment(x_train, data_rng, cfg.shift)  # moved and mirrored anew each epoch
+        order = torch.randperm(len(x_train), generator=data_rng)[:steps * cfg.batch_size]
+        total = np.zeros(2)
+        for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}"):
+            x, y = x_epoch[batch].to(device), one_hot(y_train[batch]).to(device)  # (B, 1, 28, 28), (B, K)
+            with common.autocast(cfg, device):
+                logits, mu, logvar = model(x, y)  # (1), (2), (3)
+            r = reconstruction(logits, x).mean()  # (5)
+            kl = kl_divergence(mu, logvar).sum(dim=1).mean()  # (6): sum over latents, mean over drawings
+            loss = r + cfg.beta * kl  # (4)
+            optimizer.zero_grad()  # else this batch's gradients would be added to the last one's
+            loss.backward()
+            # A rare huge gradient would throw the weights far off; the bound is wide, for sums over 784 pixels.
+            nn.utils.clip_grad_norm_(model.parameters(), max_norm=100.0)
+            optimizer.step()
+            schedule.step()
+            total += np.array([r.item(), kl.item()]) * len(x)
+        val = evaluate(cfg, model, data.x_val, data.y_val, device)
+        record = {"epoch": epoch, "seconds": time.time() - begin}
+        for name, (r, kl) in (("train", total / len(order)), ("val", (val["reconstruction"], val["kl"]))):
+            record |= {f"{name}_reconstruction": r, f"{name}_kl": kl, f"{name}_objective": r + cfg.beta * kl}
+        history.append(record)
+        print("epoch {epoch:3d}/{0}  nats a drawing, reconstruction + KL: train {train_reconstruction:7.1f} + {train_kl:5.1f}  "
+              "validation {val_reconstruction:7.1f} + {val_kl:5.1f}  {seconds:6.1f} s".format(epochs, **record), flush=True)
+    return history
+
+
+# ---- 5. Evaluation ----------------------------------------------------------------------------------
+
+@torch.no_grad()
+def evaluate(cfg, model, images, labels, device):
+    """The terms of (4) on drawings (N, 1, 28, 28), with one sampled z each, and the codes (N, L).
+
+    With z = mu instead the sum would look better and bound nothing: the bound is an average over q.
+    """
+    was_training = model.training
+    model.eval()  # BatchNorm uses its running statistics, so that a result does not depend on the batch
+    rng = torch.Generator().manual_seed(cfg.seed + 1)  # the same eps at every call: figures compare
+    total, parts = 0.0, []
+    conditions = one_hot(torch.from_numpy(labels)).to(device)
+    for x, y in zip(torch.from_numpy(images).to(device).split(500), conditions.split(500)):
+        with common.autocast(cfg, device):
+            mu, logvar = model.encoder(x, y)  # (1)
+            logits = model.decoder(model.reparameterise(mu, logvar, rng), y).float()  # (2), (3)
+        total += reconstruction(logits, x).sum().item()
+        parts.append((mu.cpu(), logvar.cpu(), kl_divergence(mu, logvar).cpu()))  # (6)
+    model.train(was_training)
+    mu, logvar, kl = (torch.cat(part) for part in zip(*parts))  # (N, L) each
+    # sums over all drawings, divided once: a mean of batch means would overrate a short last batch
+    return {"reconstruction": total / len(images), "kl": kl.sum().item() / len(images), "kl_per_latent": kl.mean(dim=0).tolist(),
+            "mu": mu, "logvar": logvar}
+
+
+@torch.no_grad()
+def decode(cfg, model, z, y, device, temperature=None):
+    """Equation (7): codes (N, L) and conditions (N, K) -> drawings uint8 (N, 28, 28)."""
+    model.eval()
+    t = temperature or cfg.temperature
+    with common.autocast(cfg, device):
+        x_hat = torch.cat([torch.sigmoid(model.decoder(part.to(device), c.to(device)).float() / t).cpu()
+                           for part, c in zip(z.split(500), y.split(500))])
+    return (x_hat[:, 0] * 255).round().to(torch.uint8).numpy()
+
+
+def sample_mixture(cfg, mu, logvar, n):
+    """n codes (n, L) from a Gaussian mixture, full covariances, fitted to training codes; mu, logvar: (N, L)."""
+    rng = torch.Generator().manual_seed(cfg.seed + 2)
+    z = mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=rng)  # clouds, not only their centres
+    # reg_covar keeps a component that caught few codes from becoming a needle
+    mixture = GaussianMixture(min(cfg.components, max(1, len(z) // 20)), reg_covar=1e-3, random_state=cfg.seed).fit(z.double().numpy())
+    weights, means, covariances = (torch.from_numpy(a) for a in (mixture.weights_, mixture.means_, mixture.covariances_))
+    k = torch.multinomial(weights, n, replacement=True, generator=rng)  # (n,): a component each
+    root = torch.linalg.cholesky(covariances)  # (components, L, L)
+    eps = torch.randn(n, z.shape[1], 1, generator=rng, dtype=torch.float64)
+    return (means[k] + (root[k] @ eps)[..., 0]).float()  # (n, L)
+
+
+def judge(judges, images, device):
+    """Probabilities (N, K) that each judge gives to drawings uint8 (N, 28, 28): {"mlp": ..., "cnn": ...}."""
+    x = images[:, None].astype(np.float32) / 255
+    return {name: torch.from_numpy(predict(getattr(judges, name), x, device)[0]).softmax(dim=1).numpy() for name in ("mlp", "cnn")}
+
+
+def recognised(images, probs, labels, data):
+    """Is it what was asked for, how sure are the judges, and do samples of a category differ from each other?
+
+    Accuracy alone would be highest for one perfect drawing of each category, a thousand times over:
+    diversity is the mean squared pixel distance of two samples of a category, over that of two real ones.
+    """
+    def spread(x):  # the mean over all pairs is twice the sum of the pixels' variances
+        return 2 * x.reshape(len(x), -1).var(axis=0, ddof=1).sum()
+
+    ratios = [spread(images[labels == k] / 255) / spread(data.x_test[data.y_test == k]) for k in range(K)]
+    return {"diversity": float(np.mean(ratios))} | {f"{name}_{figure}": float(value) for name, p in probs.items() for figure, value in (
+        ("accuracy", (p.argmax(axis=1) == labels).mean()), ("confidence", p.max(axis=1).mean()))}
+
+
+def better_vae(cfg):
+    """Which of the two VAEs metrics.py and the ELBO found better, as a record; None where they have not run."""
+    try:
+        rows = json.loads((Path(cfg.out) / "metrics" / "vaes.json").read_text())["rows"]
+        found = {name: {"fid": rows[f"{name} samples"]["fid"], "fid_sd": rows[f"{name} samples"]["fid_sd"],
+                        "elbo": json.loads((Path(cfg.out) / name / "metrics.json").read_text())["test_elbo"]}
+                 for name in ("rnn_vae", "conv_vae")}
+    except (OSError, ValueError, KeyError):
+        return print("which VAE is better is not known here: run 'make metrics' for both first")
+    best = {"fid": min(found, key=lambda name: found[name]["fid"]), "elbo": max(found, key=lambda name: found[name]["elbo"])}
+    for name, f in found.items():
+        print(f"{name}: FID of prior samples {f['fid']:.2f} ± {f['fid_sd']:.2f}, test ELBO {f['elbo']:.1f} nats")
+    agrees = "conv_vae is better in both, and this file builds on it" if set(best.values()) == {"conv_vae"} else (
+        f"better by FID: {best['fid']}, by ELBO: {best['elbo']}; this file builds on conv_vae, for the reason in its docstring")
+    print(agrees)
+    return found | {"better": best}
+
+
+# ---- 6. Pictures ------------------------------------------------------------------------------------
+
+def plot_asked(cfg, folder, images, labels, probs, source):
+    """The first five samples each of rabbit, yoga and snowman, and what both judges say: not picked by hand."""
+    asked = [common.CLASSES.index(name) for name in ("rabbit", "yoga", "snowman")]  # snowman is 3, not 2
+    fig, axes = common.figure(3, 5, width=9, height=6)
+    for row, k in enumerate(asked):
+        for ax, i in zip(axes[row], np.flatnonzero(labels == k)[:5]):
+            said = [f"{name.upper()}: {common.CLASSES[p[i].argmax()]} {p[i].max():.0%}" for name, p in probs.items()]
+            common.show_grid(ax, images[i:i + 1] / 255, 1, "\n".join(said))
+            ax.title.set_color(common.COLORS[2] if all(p[i].argmax() == k for p in probs.values()) else common.COLORS[1])
+            ax.set_xlabel(f"asked: {common.CLASSES[k]}", fontsize=8)
+    common.save_figure(cfg, folder / "asked.png", fig, source)
+
+
+def plot_confidence(cfg, folder, confidences, source):
+    """How sure is each judge of samples, and of real drawings? confidences: {judge: {set: (N,)}}."""
+    fig, axes = common.figure(1, 2, width=9, height=3.2)
+    for ax, (name, sets) in zip(axes[0], confidences.items()):
+        for color, (label, values) in zip(common.COLORS, sets.items()):
+            ax.hist(values, bins=20, range=(0.2, 1), weights=np.full(len(values), 1 / len(values)), histtype="step", lw=1.6,
+                    color=color, label=f"{label}, mean {values.mean():.2f}")
+        ax.set(title=f"{name.upper()}'s confidence", xlabel="largest probability", ylabel="share of drawings")
+        ax.legend(loc="upper left")
+    common.save_figure(cfg, folder / "confidence.png", fig, source)
+
+
+def plot_conditions(cfg, folder, model, device, source):
+    """The same z under every condition: what stays is style (size, slant, width). And between two conditions."""
+    rng = torch.Generator().manual_seed(cfg.seed + 4)
+    z = torch.randn(12, cfg.latent_dim, generator=rng)
+    fig, axes = common.figure(1, 2, width=10, height=2.9)
+    same = decode(cfg, model, z.repeat(K, 1), torch.eye(K).repeat_interleave(12, dim=0), device)
+    common.show_grid(axes[0, 0], same / 255, 12, "each column: one z under all five conditions", common.CLASSES)
+    pairs = [(0, 3), (1, 2), (2, 3), (3, 4), (4, 1)]
+    t = torch.linspace(0, 1, 12)[:, None]
+    between = torch.cat([(1 - t) * torch.eye(K)[a] + t * torch.eye(K)[b] for a, b in pairs])  # (60, K)
+    mixed = decode(cfg, model, z[:5].repeat_interleave(12, dim=0), between, device)
+    common.show_grid(axes[0, 1], mixed / 255, 12, "each row: one z, from one condition to another",
+                     [f"{common.CLASSES[a]} → {common.CLASSES[b]}" for a, b in pairs])
+    common.save_figure(cfg, folder / "conditions.png", fig, source)
+
+
+# ---- 7. Main ----------------------------------------------------------------------------------------
+
+def main(cfg):
+    data, device = common.load_data(cfg), common.setup(cfg)
+    judges = load_judges(cfg.out, device)  # refuses before the training, not after it
+    folder = common.start(cfg, __file__)
+    better = better_vae(cfg)
+    model = CVAE(cfg.latent_dim, cfg.width).to(device)
+    history = train(cfg, model, data, device)
+
+    test, codes = (evaluate(cfg, model, x, y, device) for x, y in ((data.x_test, data.y_test), (data.x_train, data.y_train)))
+    drawn = decode(cfg, model, test["mu"], one_hot(torch.from_numpy(data.y_test)), device, temperature=1.0)
+    labels = np.repeat(np.arange(K), 1000)  # 1,000 samples of each category
+    prior = torch.randn(5000, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3))
+    parts = [sample_mixture(cfg, codes["mu"][data.y_train == k], codes["logvar"][data.y_train == k], 1000) for k in range(K)]
+    samples = {name: decode(cfg, model, z, one_hot(torch.from_numpy(labels)), device)
+               for name, z in (("samples", prior), ("samples_mixture", torch.cat(parts)))}
+    probs = {name: judge(judges, images, device) for name, images in samples.items()}
+    figures = {name: recognised(images, probs[name], labels, data) for name, images in samples.items()}
+    real = judge(judges, (data.x_test[:, 0] * 255).round().astype(np.uint8), device)
+    # From z to the category: near 1/K if the condition does its work, and the code holds style alone.
+    probe = LogisticRegression(max_iter=300).fit(codes["mu"][:5000], data.y_train[:5000]).score(test["mu"], data.y_test)
+    print(f"test, nats a drawing: {test['reconstruction']:.1f} + {test['kl']:.1f} = {test['reconstruction'] + test['kl']:.1f}; "
+          f"linear probe from z to the category {probe:.3f}, chance {1 / K:.3f}")
+    for name, f in figures.items():
+        print(f"{name}: recognised as asked {f['cnn_accuracy']:.1%} by the CNN, {f['mlp_accuracy']:.1%} by the MLP; "
+              f"mean confidence {f['cnn_confidence']:.2f}, {f['mlp_confidence']:.2f}; diversity {f['diversity']:.2f} of the real drawings'")
+
+    common.save(folder / "history.json", history)
+    common.save(folder / "weights.pt", model)
+    for name, images in samples.items():
+        common.save(folder / f"{name}.npy", images)
+        common.save(folder / f"{name}_labels.npy", labels)
+    common.save(folder / "reconstructions.npy", drawn)
+    common.plot_curves(cfg, folder / "curves.png", history, data.source, "Conditional VAE", "nats a drawing",
+                       left={"objective": "objective", "reconstruction": "reconstruction"}, right={"kl": "KL"})
+    common.plot_reconstructions(cfg, folder / "reconstructions.png", data, {"CVAE, z = mu": drawn / 255})
+    plot_asked(cfg, folder, samples["samples"], labels, probs["samples"], data.source)
+    plot_confidence(cfg, folder, {judge_name: {"prior samples": probs["samples"][judge_name].max(axis=1),
+                                               "mixture samples": probs["samples_mixture"][judge_name].max(axis=1),
+                                               "real test drawings": real[judge_name].max(axis=1)} for judge_name in real}, data.source)
+    plot_conditions(cfg, folder, model, device, data.source)
+    common.finish(cfg, folder, data.source, device, model, history[-1]["seconds"],
+                  **{f"test_{name}": test[name] for name in ("reconstruction", "kl", "kl_per_latent")},
+                  test_elbo=-test["reconstruction"] - test["kl"], test_mse=float(((drawn / 255 - data.x_test[:, 0]) ** 2).mean()),
+                  val_objective=history[-1]["val_objective"], linear_probe_accuracy=probe,
+                  recognised=figures, better_vae=better)
+
+
+if __name__ == "__main__":
+    common.run(main, Config)

@@ -1,0 +1,331 @@
+"""Recurrent variational autoencoder: rows are read as a time series, drawings sampled from noise.
+
+rnn_ae.py gives each drawing a point z; between the points the decoder has never been asked, and a
+random z draws nothing. Here the encoder gives each drawing a small Gaussian cloud, and a second term
+of the loss pulls all clouds towards one standard normal: from there new drawings are sampled.
+
+    (1)  mu, logvar = f(x)                              q(z|x) = N(mu, diag(exp logvar)), z in R^L
+    (2)  z = mu + exp(logvar / 2) * eps,  eps ~ N(0, I)                     reparameterisation
+    (3)  x_hat = sigmoid(g(z))                          mean of p(x|z); the prior p(z) is N(0, I)
+    (4)  -ELBO = R + beta KL                            nats a drawing, minimised; beta = 1
+    (5)  R = -ln p(x|z), one of
+         bernoulli:  sum_d -x_d ln x_hat_d - (1 - x_d) ln(1 - x_hat_d)
+         sigma:      sum_d (x_d - x_hat_d)^2 / (2 s^2) + ln(2 pi s^2) / 2,  s^2 = the mean squared error
+         unit:       sigma with s = 1
+    (6)  KL(q(z|x) || p(z)) = 1/2 sum_l (mu_l^2 + exp logvar_l - 1 - logvar_l)
+    (7)  drawn: sigmoid(g(z) / T), the mean of p(x|z)^(1/T), normalised; T = @@T@@ for bernoulli
+
+Both terms are sums, over 784 pixels and over L latents, averaged over drawings only. A mean over
+pixels would multiply beta by 784, and the codes would collapse; one over latents divides it by L.
+
+@@LIKELIHOOD@@
+On grey pixels bernoulli is no normalised likelihood (Loaiza-Ganem and Cunningham 2019), and its
+least value is not 0 but the pixels' own entropy, @@FLOOR@@ nats here. Do not call it NLL.
+
+(7): x_hat is the mean of all drawings that a code allows, and a mean of lines is a blur. A lower T
+draws the likelier value of a pixel (T = 0: the mode). @@TEMPERATURE@@
+Losses and reconstructions are at T = 1.
+
+Sampling. (a) z ~ N(0, I). (b) z ~ a Gaussian mixture fitted to the training codes. N drawings are
+ln N nats of information, so a KL of tens of nats means that their clouds fill little of N(0, I).
+The rest is a hole: the decoder was never trained there, and (a) falls into it. (b) does not, and
+what (b) gains is the prior's fault, not the decoder's (Ghosh et al. 2020). @@MIX@@
+
+Papers: Kingma and Welling, Auto-encoding variational Bayes, 2014: section 2.4 for (2), appendix B
+for (6); Higgins et al., beta-VAE, 2017, for beta; Rybkin et al., Simple and effective VAE training
+with calibrated decoders, 2021, section 3, for sigma; Ghosh et al., From variational to deterministic
+autoencoders, 2020, section 4, for (b).
+
+Run:    python rnn_vae.py --data DATA       (or: make rnn_vae)
+Writes: OUT/rnn_vae/ weights.pt, history.json, samples.npy, samples_mixture.npy, reconstructions.npy,
+        curves.png, reconstructions.png, samples.png, latent.png, metrics.json
+@@RESULT@@
+
+Beside rnn_ae.py: mu and logvar for z, (2), the KL, samples, and a convolutional decoder. Beside
+conv_vae.py: only the encoder; conv_vae.py draws the convergence of both.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from sklearn.mixture import GaussianMixture
+
+import common
+
+# Shapes: B batch, T = 28 rows of 28 pixels, C channels, D = 784 pixels, L latent dimensions, N drawings.
+
+
+# ---- 1. Settings ------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Config(common.Settings):
+    latent_dim: int = 24  # L, numbers in a code; @@L@@
+    hidden_dim: int = 128  # the GRU's state in one direction
+    row_dim: int = 32  # numbers that the code reads of each row's state
+    width: int = 16  # channels of the decoder, as in conv_vae.py
+    likelihood: Literal["bernoulli", "sigma", "unit"] = "bernoulli"  # (5); measured consequences above
+    temperature: float = 0.4  # T in (7), for bernoulli; chosen on validation drawings, see above
+    beta: float = 1.0  # weight of the KL; anything but 1 is no bound on the likelihood any more
+    components: int = 40  # Gaussians of the mixture that is fitted to the training codes
+    steps: int = 3000  # weight updates; fixed, so that 3,200 and 20,000 drawings take the same time
+    epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
+    batch_size: int = 128  # drawings an update
+    lr: float = 2e-3  # highest learning rate of the one-cycle schedule
+    shift: int = 2  # pixels by which training drawings are moved, besides mirroring
+
+
+# ---- 2. Model ---------------------------------------------------------------------------------------
+
+def block(conv):
+    """A convolution, then each channel normalised over the batch, then SiLU, x sigmoid(x).
+
+    The convolution has no bias: the mean that BatchNorm subtracts would take it away again.
+    """
+    return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.SiLU())
+
+
+class Encoder(nn.Module):
+    """Drawing (B, 1, 28, 28) -> mean and log-variance of its code, (B, L) each, equation (1)."""
+
+    def __init__(self, latent_dim, hidden_dim, row_dim):
+        super().__init__()
+        # Both directions: read downwards only, the state at row 3 would know nothing of row 4.
+        self.gru = nn.GRU(28, hidden_dim, batch_first=True, bidirectional=True)
+        self.row = nn.Linear(2 * hidden_dim, row_dim)  # the same weights at every row
+        self.code = nn.Linear(28 * row_dim, 2 * latent_dim)  # both heads at once; different weights for every row
+
+    def forward(self, x):
+        x = x.squeeze(1)  # (B, T, 28): the channel goes, the rows become the time steps
+        h, _ = self.gru(x)  # (B, T, 256)
+        h = self.row(h).flatten(1)  # (B, T * 32)
+        # The log-variance, not the variance: it may be any real number, so the layer needs no constraint,
+        # exp makes it positive, and a variance of 1e-3 is as easy to reach as one of 1. In float32:
+        # exp would multiply bfloat16's rounding.
+        mu, logvar = self.code(h).float().chunk(2, dim=1)  # (1), (B, L) each
+        return mu, logvar
+
+
+class Decoder(nn.Module):
+    """Code (B, L) -> logits of the drawing (B, 1, 28, 28), equation (3)."""
+
+    def __init__(self, latent_dim, width):
+        super().__init__()
+        # The kernel of a transposed convolution, 4, is a multiple of its stride, 2: else neighbouring
+        # pixels get different numbers of contributions and a chessboard shows (Odena et al. 2016).
+        self.layers = nn.Sequential(  # (B, L)
+            nn.Linear(latent_dim, 256), nn.SiLU(),  # (B, 256)
+            nn.Linear(256, 4 * width * 7 * 7), nn.SiLU(),  # (B, 3136)
+            nn.Unflatten(1, (4 * width, 7, 7)),  # (B, 64, 7, 7)
+            block(nn.Conv2d(4 * width, 4 * width, kernel_size=3, padding=1, bias=False)),  # (B, 64, 7, 7)
+            block(nn.ConvTranspose2d(4 * width, 2 * width, kernel_size=4, stride=2, padding=1, bias=False)),  # (B, 32, 14, 14)
+            block(nn.Conv2d(2 * width, 2 * width, kernel_size=3, padding=1, bias=False)),  # (B, 32, 14, 14)
+            nn.ConvTranspose2d(2 * width, 1, kernel_size=4, stride=2, padding=1))  # (B, 1, 28, 28), logits
+
+    def forward(self, z):
+        return self.layers(z)
+
+
+class VAE(nn.Module):
+    def __init__(self, latent_dim, width, hidden_dim, row_dim):
+        super().__init__()
+        # The decoder is built first, from the seed's first random numbers: it starts with the same
+        # weights in rnn_vae.py and conv_vae.py, so that only the encoder differs when they are compared.
+        self.decoder = Decoder(latent_dim, width)
+        self.encoder = Encoder(latent_dim, hidden_dim, row_dim)
+        # s^2 of (5), a buffer: saved with the weights, but set by measurement and not by a gradient
+        self.register_buffer("variance", torch.tensor(1.0))
+
+    def reparameterise(self, mu, logvar, rng=None):
+        """Equation (2); (B, L) each. rng: a torch.Generator on the CPU, or None for the global one."""
+        # Drawing z directly from N(mu, sigma^2) has no derivative in mu. Here the randomness comes
+        # from outside, and z is a smooth function of mu and logvar: the gradient passes through.
+        eps = torch.randn(mu.shape, generator=rng).to(mu.device)  # (B, L)
+        return mu + torch.exp(0.5 * logvar) * eps  # the half: sigma is the root of exp(logvar)
+
+    def forward(self, x):
+        mu, logvar = self.encoder(x)  # (1), (B, L) each
+        z = self.reparameterise(mu, logvar)  # (2), (B, L)
+        return self.decoder(z).float(), mu, logvar  # (3) before its sigmoid, (B, 1, 28, 28)
+
+
+# ---- 3. Loss ----------------------------------------------------------------------------------------
+
+def reconstruction(logits, x, likelihood, variance):
+    """Equation (5) for each drawing, (B,), in nats; logits, x: (B, 1, 28, 28)."""
+    if likelihood == "bernoulli":
+        # From logits: sigmoid followed by log would be log(0) for a pixel that is surely white.
+        return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=(1, 2, 3))  # (B,)
+    s2 = variance if likelihood == "sigma" else torch.ones_like(variance)
+    error = (torch.sigmoid(logits) - x) ** 2  # (B, 1, 28, 28)
+    return (0.5 * error / s2 + 0.5 * torch.log(2 * math.pi * s2)).sum(dim=(1, 2, 3))  # (B,)
+
+
+def kl_divergence(mu, logvar):
+    """Equation (6) for each drawing and latent, (B, L), in nats."""
+    return 0.5 * (mu ** 2 + logvar.exp() - 1 - logvar)
+
+
+# ---- 4. Training ------------------------------------------------------------------------------------
+
+def train(cfg, model, data, device):
+    """The whole loop; returns the history, one record an epoch."""
+    x_train = torch.from_numpy(data.x_train)
+    steps = max(1, len(x_train) // cfg.batch_size)  # updates an epoch; a rest shorter than a batch waits
+    epochs = cfg.epochs or max(1, round(cfg.steps / steps))
+    optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
+    # One cycle (Smith and Topin 2019): up for a tenth of the time, while the gradients are wild, then
+    # down to nearly 0, where the last steps average out the noise of batches and of eps.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, total_steps=epochs * steps, pct_start=0.1)
+    data_rng = torch.Generator().manual_seed(cfg.seed)  # its own: nothing else can change the order
+    history, begin = [], time.time()
+    for epoch in range(1, epochs + 1):
+        model.train()
+        x_epoch = common.augment(x_train, data_rng, cfg.shift)  # moved and mirrored anew each epoch
+        order = torch.randperm(len(x_train), generator=data_rng)[:steps * cfg.batch_size]
+        total = np.zeros(2)
+        for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}"):
+            x = x_epoch[batch].to(device)  # (B, 1, 28, 28)
+            with common.autocast(cfg, device):
+                logits, mu, logvar = model(x)  # (1), (2), (3)
+            # The variance that makes (5) smallest is the mean squared error itself. Measured on the
+            # batch, no gradient through it: at the minimum over s^2 that gradient is 0 anyway.
+            batch_variance = ((torch.sigmoid(logits) - x) ** 2).mean().detach()
+            r = reconstruction(logits, x, cfg.likelihood, batch_variance).mean()  # (5)
+            kl = kl_divergence(mu, logvar).sum(dim=1).mean()  # (6): sum over latents, mean over drawings
+            loss = r + cfg.beta * kl  # (4)
+            optimizer.zero_grad()  # else this batch's gradients would be added to the last one's
+            loss.backward()
+            # A rare huge gradient would throw the weights far off; the bound is wide, for sums over 784 pixels.
+            nn.utils.clip_grad_norm_(model.parameters(), max_norm=100.0)
+            optimizer.step()
+            schedule.step()
+            model.variance.lerp_(batch_variance, 0.02)  # running mean over some 50 batches, for test time
+            total += np.array([r.item(), kl.item()]) * len(x)
+        val = evaluate(cfg, model, data.x_val, device)
+        record = {"epoch": epoch, "seconds": time.time() - begin}
+        for name, (r, kl) in (("train", total / len(order)), ("val", (val["reconstruction"], val["kl"]))):
+            record |= {f"{name}_reconstruction": r, f"{name}_kl": kl, f"{name}_objective": r + cfg.beta * kl}
+        history.append(record)
+        print("epoch {epoch:3d}/{0}  nats a drawing, reconstruction + KL: train {train_reconstruction:7.1f} + {train_kl:5.1f}  "
+              "validation {val_reconstruction:7.1f} + {val_kl:5.1f}  {seconds:6.1f} s".format(epochs, **record), flush=True)
+    return history
+
+
+# ---- 5. Evaluation ----------------------------------------------------------------------------------
+
+@torch.no_grad()
+def evaluate(cfg, model, images, device):
+    """The terms of (4) on drawings (N, 1, 28, 28), with one sampled z each, and the codes (N, L).
+
+    With z = mu instead the sum would look better and bound nothing: the bound is an average over q.
+    """
+    was_training = model.training
+    model.eval()  # BatchNorm uses its running statistics, so that a result does not depend on the batch
+    rng = torch.Generator().manual_seed(cfg.seed + 1)  # the same eps at every call: figures compare
+    sums, parts = np.zeros(2), []
+    for x in torch.from_numpy(images).to(device).split(500):
+        with common.autocast(cfg, device):
+            mu, logvar = model.encoder(x)  # (1)
+            logits = model.decoder(model.reparameterise(mu, logvar, rng)).float()  # (2), (3)
+        sums += [reconstruction(logits, x, likelihood, model.variance).sum().item() for likelihood in (cfg.likelihood, "bernoulli")]
+        parts.append((mu.cpu(), logvar.cpu(), kl_divergence(mu, logvar).cpu()))  # (6)
+    model.train(was_training)
+    mu, logvar, kl = (torch.cat(part) for part in zip(*parts))  # (N, L) each
+    # sums over all drawings, divided once: a mean of batch means would overrate a short last batch
+    return {"reconstruction": sums[0] / len(images), "cross_entropy": sums[1] / len(images), "kl": kl.sum().item() / len(images),
+            "kl_per_latent": kl.mean(dim=0).tolist(), "mu": mu, "logvar": logvar}
+
+
+@torch.no_grad()
+def decode(cfg, model, z, device, temperature=None):
+    """Equation (7): codes (N, L) -> drawings uint8 (N, 28, 28). Pixels drawn at random would be grey noise."""
+    model.eval()
+    # a Gaussian to the power 1/T has the same mean: only a Bernoulli's moves
+    t = (temperature or cfg.temperature) if cfg.likelihood == "bernoulli" else 1.0
+    with common.autocast(cfg, device):
+        x_hat = torch.cat([torch.sigmoid(model.decoder(part.to(device)).float() / t).cpu() for part in z.split(500)])
+    return (x_hat[:, 0] * 255).round().to(torch.uint8).numpy()
+
+
+def sample_mixture(cfg, mu, logvar, n):
+    """n codes (n, L) from a Gaussian mixture, full covariances, fitted to training codes; mu, logvar: (N, L)."""
+    rng = torch.Generator().manual_seed(cfg.seed + 2)
+    z = mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=rng)  # clouds, not only their centres
+    # reg_covar keeps a component that caught few codes from becoming a needle
+    mixture = GaussianMixture(min(cfg.components, max(1, len(z) // 20)), reg_covar=1e-3, random_state=cfg.seed).fit(z.double().numpy())
+    weights, means, covariances = (torch.from_numpy(a) for a in (mixture.weights_, mixture.means_, mixture.covariances_))
+    k = torch.multinomial(weights, n, replacement=True, generator=rng)  # (n,): a component each
+    root = torch.linalg.cholesky(covariances)  # (components, L, L)
+    eps = torch.randn(n, z.shape[1], 1, generator=rng, dtype=torch.float64)
+    return (means[k] + (root[k] @ eps)[..., 0]).float()  # (n, L)
+
+
+# ---- 6. Pictures ------------------------------------------------------------------------------------
+
+def plot_samples(cfg, folder, samples, source):
+    fig, axes = common.figure(1, 2, width=9, height=2.9)
+    for ax, (title, images) in zip(axes[0], samples.items()):
+        common.show_grid(ax, images[:84] / 255, 14, title)
+    common.save_figure(cfg, folder / "samples.png", fig, source)
+
+
+def plot_latent(cfg, folder, model, data, test, device):
+    """Between test drawings, along single latents, and how many nats each latent carries."""
+    fig, axes = common.figure(1, 3, width=11, height=2.9)
+    ends = [np.flatnonzero(data.y_test == k)[0] for k in (0, 1, 2, 3, 4, 0)]
+    lines = [torch.lerp(test["mu"][a], test["mu"][b], t) for a, b in pairwise(ends) for t in torch.linspace(0, 1, 9)]
+    common.show_grid(axes[0, 0], decode(cfg, model, torch.stack(lines), device) / 255, 9, "straight from one test drawing to another")
+    order = np.argsort(test["kl_per_latent"])[::-1]  # most informative first
+    z = test["mu"][ends[0]].repeat(len(order[:5]) * 9, 1)  # (45, L)
+    for row, latent in enumerate(order[:5]):
+        z[9 * row:9 * row + 9, latent] = torch.linspace(-2.5, 2.5, 9)  # in the prior's standard deviations
+    common.show_grid(axes[0, 1], decode(cfg, model, z, device) / 255, 9, "one latent at a time, -2.5 to 2.5",
+                     [f"z {latent}" for latent in order[:5]])
+    axes[0, 2].bar(range(len(order)), np.array(test["kl_per_latent"])[order])
+    axes[0, 2].set(title=f"{sum(v > 0.01 for v in test['kl_per_latent'])} of {len(order)} latents active (KL > 0.01)",
+                   xlabel="latent, sorted", ylabel="KL, nats a drawing")
+    common.save_figure(cfg, folder / "latent.png", fig, data.source)
+
+
+# ---- 7. Main ----------------------------------------------------------------------------------------
+
+def main(cfg):
+    data, device = common.load_data(cfg), common.setup(cfg)
+    folder = common.start(cfg, __file__)
+    model = VAE(cfg.latent_dim, cfg.width, cfg.hidden_dim, cfg.row_dim).to(device)
+    history = train(cfg, model, data, device)
+
+    test, codes = evaluate(cfg, model, data.x_test, device), evaluate(cfg, model, data.x_train, device)
+    active = sum(v > 0.01 for v in test["kl_per_latent"])
+    print(f"test, nats a drawing: {test['reconstruction']:.1f} + {test['kl']:.1f} = {test['reconstruction'] + test['kl']:.1f}; "
+          f"cross-entropy + KL {test['cross_entropy'] + test['kl']:.1f}; {active} of {cfg.latent_dim} latents active")
+    drawn = decode(cfg, model, test["mu"], device, temperature=1.0)  # from z = mu, the cloud's centre
+    prior = torch.randn(5000, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3))
+    mixture = sample_mixture(cfg, codes["mu"], codes["logvar"], 5000)
+    samples = {"samples, z from the prior N(0, I)": decode(cfg, model, prior, device),
+               "samples, z from a mixture fitted to the codes": decode(cfg, model, mixture, device)}
+
+    common.save(folder / "history.json", history)
+    common.save(folder / "weights.pt", model)
+    for name, images in zip(("samples", "samples_mixture", "reconstructions"), [*samples.values(), drawn]):
+        common.save(folder / f"{name}.npy", images)
+    common.plot_curves(cfg, folder / "curves.png", history, data.source, "Recurrent VAE", "nats a drawing",
+                       left={"objective": "objective", "reconstruction": "reconstruction"}, right={"kl": "KL"})
+    common.plot_reconstructions(cfg, folder / "reconstructions.png", data, {"VAE, z = mu": drawn / 255})
+    plot_samples(cfg, folder, samples, data.source)
+    plot_latent(cfg, folder, model, data, test, device)
+    common.finish(cfg, folder, data.source, device, model, history[-1]["seconds"],
+                  **{f"test_{name}": test[name] for name in ("reconstruction", "kl", "cross_entropy", "kl_per_latent")},
+                  test_elbo=-test["reconstruction"] - test["kl"], test_mse=float(((drawn / 255 - data.x_test[:, 0]) ** 2).mean()),
+                  val_objective=history[-1]["val_objective"], variance=model.variance.item(), active_latents=active)
+
+
+if __name__ == "__main__":
+    common.run(main, Config)

@@ -1,0 +1,51 @@
+"""Fixtures: a small set of stand-in doodles, the course-like real drawings where they lie, a way to run scripts."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ("classifier", "rnn_ae", "conv_ae", "rnn_vae", "conv_vae", "cvae", "metrics")
+REAL = Path(os.environ.get("REAL_DRAWINGS", ROOT.parent / "shared" / "quickdraw"))
+sys.path.insert(0, str(ROOT))
+
+
+def load_quickdraw():
+    """data/quickdraw.py as a module: data/ is a folder of files, not a package."""
+    spec = importlib.util.spec_from_file_location("quickdraw", ROOT / "data" / "quickdraw.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["quickdraw"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(*args, **kwargs):
+    """A script of the root in a process of its own, run from elsewhere: no path may hang on the current folder."""
+    return subprocess.run([sys.executable, *map(str, args)], capture_output=True, text=True, timeout=300,
+                          cwd=kwargs.pop("cwd", "/"), **kwargs)
+
+
+@pytest.fixture(scope="session")
+def doodles(tmp_path_factory):
+    """Folder with 1,000 + 250 doodles."""
+    folder = tmp_path_factory.mktemp("doodles")
+    done = run(ROOT / "data" / "quickdraw.py", "--data", folder, "--source", "doodles", "--train-per-class", 200, "--test-per-class", 50)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quick(doodles, tmp_path_factory):
+    """Every script once with --quick, in the Makefile's order: {script: finished process}, the folder written to."""
+    out = tmp_path_factory.mktemp("quick")
+    runs = {}
+    for name in ("classifier", "rnn_ae", "conv_ae", "rnn_vae", "conv_vae", "vaes", "cvae", "metrics"):
+        extra = ("--only", "rnn_vae,conv_vae", "--table", "vaes") if name == "vaes" else ()
+        script = "metrics" if name == "vaes" else name
+        runs[name] = run(ROOT / f"{script}.py", "--quick", "--data", doodles, "--out", out, *extra)
+        assert runs[name].returncode == 0, f"{name}: {runs[name].stderr}"
+    return runs, out

@@ -1,0 +1,46 @@
+"""Every shape comment of every file is run and compared; and the comparison itself is tested on a wrong one."""
+
+import importlib
+import sys
+
+import pytest
+import shapes
+from conftest import SCRIPTS
+
+import common
+
+
+def configured(module, doodles, out, *flags):
+    return common.parse(module.Config, ["--quick", "--data", str(doodles), "--out", str(out), *flags])
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_shape_comments(name, doodles, quick, tmp_path):
+    module = importlib.reload(importlib.import_module(name))  # reload: hooks of an earlier test are gone
+    out = tmp_path
+    if name in ("cvae", "metrics"):
+        (out / "classifier").symlink_to(quick[1] / "classifier")
+    cfg = configured(module, doodles, out)
+    names = {"L": getattr(cfg, "latent_dim", None), "K": 5, "T": 28, "F": 64, "D": 784}
+    with shapes.Checker(module, {k: v for k, v in names.items() if v}) as checker:
+        module.main(cfg)
+    importlib.reload(module)
+    assert not checker.errors, "\n".join(sorted(set(checker.errors))[:20])
+    assert not checker.missed, f"{name}.py: shape comments at lines {checker.missed} were never run"
+    assert len(checker.done) >= 5
+
+
+def test_the_checker_finds_wrong_comments(tmp_path, monkeypatch):
+    (tmp_path / "wrong_shapes.py").write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.layers = nn.Sequential(  # (B, 3)\n            nn.Linear(3, 4),  # (B, 5)\n            nn.Linear(4, 2))  # (B, 2)\n\n"
+        "    def forward(self, x):\n        h = self.layers(x)  # (B, 2)\n        g = h.T  # (B, 2)\n        return g  # (2, B)\n\n\n"
+        "def unused():\n    x = torch.zeros(2)  # (2,)\n    return x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("wrong_shapes")
+    with shapes.Checker(module, {}) as checker:
+        module.Net()(module.torch.zeros(7, 3))
+    sys.modules.pop("wrong_shapes")
+    lines = sorted(int(e.split(":")[1]) for e in checker.errors)
+    assert lines == [9, 14]
+    assert checker.missed == [19]
