@@ -210,6 +210,12 @@ def predict(model, images, device):
     return logits.cpu().numpy(), features.cpu().numpy()
 
 
+def softmax(logits):
+    """Equation (2): numpy (N, K) -> probabilities (N, K). The largest logit is subtracted first: exp cannot overflow."""
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
 def calibration(probs, y, bins=15):
     """(confidence, accuracy, share) of each bin and the expected calibration error.
 
@@ -226,7 +232,7 @@ def calibration(probs, y, bins=15):
 
 def scores(logits, y):
     """The figures of one judge on test drawings, and its calibration bins."""
-    probs = torch.from_numpy(logits).softmax(dim=1).numpy()  # (2), (N, K)
+    probs = softmax(logits)  # (2), (N, K)
     confidence, accuracy, share, error = calibration(probs, y)
     precision, recall, _, _ = precision_recall_fscore_support(y, probs.argmax(axis=1), labels=range(5), zero_division=0)
     one_hot = np.eye(len(common.CLASSES))[y]  # one against the rest, for each category
@@ -251,7 +257,7 @@ def plot_curves(cfg, folder, histories, source):
                 ax.plot([r["epoch"] for r in history], [r[f"{kind}_{quantity}"] for r in history], style,
                         color=common.COLORS[i], label=label)
     axes[0, 0].set(title="The judges learn", xlabel="epoch", ylabel="cross-entropy, nats a drawing", yscale="log")
-    axes[0, 1].set(title="and how often they are right", xlabel="epoch", ylabel="accuracy")
+    axes[0, 1].set(title="How often they are right", xlabel="epoch", ylabel="accuracy")
     axes[0, 1].legend()
     common.save_figure(cfg, folder / "curves.png", fig, source)
 

@@ -341,6 +341,8 @@ def plot_curves(cfg, path, history, source, title, unit, left, right=(), levels=
     for label, level in (levels or {}).items():
         ax.axhline(level, color="0.4", linestyle=":", label=label)
     ax.set(title=title, xlabel="epoch", ylabel=unit, **axis)
+    if not axis:  # the first epochs would hide the rest
+        ax.set_ylim(top=max(history[len(history) // 20][f"train_{key}"] for key in left))
     if twin:
         twin.set(ylabel=f"{', '.join(right.values())}, {unit}", ylim=(0, None))
         twin.grid(False)

@@ -206,7 +206,7 @@ def plot_tsne(cfg, folder, codes, labels, scores, source):
     for k, name in enumerate(common.CLASSES):
         axes[0, 0].scatter(*plane[labels == k].T, s=6, color=common.COLORS[k], label=name)
     axes[0, 0].set(title=f"t-SNE of {len(codes):,} test codes, perplexity {perplexity:.0f}", xticks=[], yticks=[])
-    axes[0, 0].legend(markerscale=2)
+    axes[0, 0].legend(markerscale=2, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 0), columnspacing=0.8, handletextpad=0)
     for i, (space, values) in enumerate(scores.items()):
         bars = axes[0, 1].bar(np.arange(3) + 0.27 * (i - 1), values.values(), width=0.25, label=space)
         axes[0, 1].bar_label(bars, fmt="%.2f", fontsize=7)

@@ -5,28 +5,25 @@ the category y. The code then need not say what is drawn, only how: size, slant,
 
     (1)  mu, logvar = f(x, y)                           q(z|x, y) = N(mu, diag(exp logvar)), z in R^L
     (2)  z = mu + exp(logvar / 2) * eps,  eps ~ N(0, I)                     reparameterisation
-    (3)  x_hat = sigmoid(g(z, y))                       mean of p(x|z, y); the prior p(z|y) is N(0, I) for all y
+    (3)  x_hat = sigmoid(g(z, y))                       mean of p(x|z, y); the prior is N(0, I) for every y
     (4)  -ELBO = R + beta KL                            nats a drawing, minimised; beta = 1
     (5)  R = sum_d -x_d ln x_hat_d - (1 - x_d) ln(1 - x_hat_d)
     (6)  KL(q(z|x, y) || p(z)) = 1/2 sum_l (mu_l^2 + exp logvar_l - 1 - logvar_l)
     (7)  drawn: sigmoid(g(z, y) / T), the mean of p(x|z, y)^(1/T), normalised; see conv_vae.py
     (8)  in each block: h * (1 + gain_y) + bias_y, for every channel
 
-Both are told. Were only the decoder told, z would still carry the category, and a sampled z would
-contradict the asked one. (8) says it in every block: a feature-wise linear modulation. @@FILM@@
+Were only the decoder told, z would still carry the category, and a sampled z would contradict the asked
+one. (8) tells every block, not only the first: @@FILM@@
 
-Built on conv_vae.py. @@BETTER@@
-
-Sampling: (a) z ~ N(0, I); (b) z ~ a mixture fitted to the codes of the asked category's training
-drawings: @@MIX@@
+Built on conv_vae.py: @@BETTER@@
+Sampled from the prior, or from a mixture fitted to the codes of the asked category's training drawings.
 
 Papers: Sohn et al., Learning structured output representation using deep conditional generative
 models, 2015, section 4, for (1) to (4); Perez et al., FiLM, 2018, section 2.1, for (8).
 
 Run:    python cvae.py --data DATA --out OUT     (or: make cvae; needs OUT/classifier for the judges)
 Writes: OUT/cvae/ weights.pt, history.json, samples.npy, samples_mixture.npy (each with _labels.npy),
-        reconstructions.npy, curves.png, reconstructions.png, asked.png, confidence.png,
-        conditions.png, metrics.json
+        reconstructions.npy, metrics.json; pictures curves, reconstructions, asked, confidence, conditions
 @@RESULT@@
 
 Beside conv_vae.py: y in encoder and decoder, (8), one mixture a category, and the judges.
@@ -35,7 +32,6 @@ Beside conv_vae.py: y in encoder and decoder, (8), one mixture a category, and t
 import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -45,7 +41,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
 import common
-from classifier import load_judges, predict
+from classifier import load_judges, predict, softmax
 
 # Shapes: B batch, C channels, H = W = 28, D = 784 pixels, L latent dimensions, K classes, N drawings.
 K = len(common.CLASSES)
@@ -105,9 +101,7 @@ class Encoder(nn.Module):
     def forward(self, x, y):
         for block in self.blocks:
             x = block(x, y)
-        # The log-variance, not the variance: it may be any real number, so the layer needs no constraint,
-        # and exp makes it positive. In float32: exp would multiply bfloat16's rounding.
-        return self.heads(torch.cat([x.flatten(1), y], dim=1)).float().chunk(2, dim=1)  # (1)
+        return self.heads(torch.cat([x.flatten(1), y], dim=1)).float().chunk(2, dim=1)  # (1), in float32: exp would multiply rounding
 
 
 class Decoder(nn.Module):
@@ -170,8 +164,7 @@ def train(cfg, model, data, device):
     steps = max(1, len(x_train) // cfg.batch_size)  # updates an epoch; a rest shorter than a batch waits
     epochs = cfg.epochs or max(1, round(cfg.steps / steps))
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
-    # One cycle (Smith and Topin 2019): up for a tenth of the time, while the gradients are wild, then
-    # down to nearly 0, where the last steps average out the noise of batches and of eps.
+    # One cycle (Smith and Topin 2019): up for a tenth of the time, then down to nearly 0, averaging the noise out.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, total_steps=epochs * steps, pct_start=0.1)
     data_rng = torch.Generator().manual_seed(cfg.seed)  # its own: nothing else can change the order
     history, begin = [], time.time()
@@ -208,10 +201,7 @@ def train(cfg, model, data, device):
 
 @torch.no_grad()
 def evaluate(cfg, model, images, labels, device):
-    """The terms of (4) on drawings (N, 1, 28, 28), with one sampled z each, and the codes (N, L).
-
-    With z = mu instead the sum would look better and bound nothing: the bound is an average over q.
-    """
+    """The terms of (4) on drawings (N, 1, 28, 28), with one sampled z each (z = mu would bound nothing), and the codes (N, L)."""
     was_training = model.training
     model.eval()  # BatchNorm uses its running statistics, so that a result does not depend on the batch
     rng = torch.Generator().manual_seed(cfg.seed + 1)  # the same eps at every call: figures compare
@@ -226,8 +216,7 @@ def evaluate(cfg, model, images, labels, device):
     model.train(was_training)
     mu, logvar, kl = (torch.cat(part) for part in zip(*parts))  # (N, L) each
     # sums over all drawings, divided once: a mean of batch means would overrate a short last batch
-    return {"reconstruction": total / len(images), "kl": kl.sum().item() / len(images), "kl_per_latent": kl.mean(dim=0).tolist(),
-            "mu": mu, "logvar": logvar}
+    return {"reconstruction": total / len(images), "kl": kl.sum().item() / len(images), "mu": mu, "logvar": logvar}
 
 
 @torch.no_grad()
@@ -245,51 +234,35 @@ def sample_mixture(cfg, mu, logvar, n):
     """n codes (n, L) from a Gaussian mixture, full covariances, fitted to training codes; mu, logvar: (N, L)."""
     rng = torch.Generator().manual_seed(cfg.seed + 2)
     z = mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=rng)  # clouds, not only their centres
-    # reg_covar keeps a component that caught few codes from becoming a needle
-    mixture = GaussianMixture(min(cfg.components, max(1, len(z) // 20)), reg_covar=1e-3, random_state=cfg.seed).fit(z.double().numpy())
-    weights, means, covariances = (torch.from_numpy(a) for a in (mixture.weights_, mixture.means_, mixture.covariances_))
-    k = torch.multinomial(weights, n, replacement=True, generator=rng)  # (n,): a component each
-    root = torch.linalg.cholesky(covariances)  # (components, L, L)
-    eps = torch.randn(n, z.shape[1], 1, generator=rng, dtype=torch.float64)
-    return (means[k] + (root[k] @ eps)[..., 0]).float()  # (n, L)
+    # In float64, and reg_covar: a component that caught few codes would have a covariance of no full rank.
+    mixture = GaussianMixture(min(cfg.components, max(1, len(z) // 20)), reg_covar=1e-3, random_state=cfg.seed).fit(z.double())
+    z = torch.from_numpy(mixture.sample(n)[0]).float()  # (n, L), sorted by component
+    return z[torch.randperm(n, generator=rng)]
 
 
-def judge(judges, images, device):
-    """Probabilities (N, K) that each judge gives to drawings uint8 (N, 28, 28): {"mlp": ..., "cnn": ...}."""
-    x = images[:, None].astype(np.float32) / 255
-    return {name: torch.from_numpy(predict(getattr(judges, name), x, device)[0]).softmax(dim=1).numpy() for name in ("mlp", "cnn")}
+def recognised(images, labels, judges, data, device):
+    """(figures, {judge: probabilities (N, K)}) of samples uint8 (N, 28, 28) and the labels that were asked for.
 
-
-def recognised(images, probs, labels, data):
-    """Is it what was asked for, how sure are the judges, and do samples of a category differ from each other?
-
-    Accuracy alone would be highest for one perfect drawing of each category, a thousand times over:
-    diversity is the mean squared pixel distance of two samples of a category, over that of two real ones.
+    Accuracy alone is highest for one good drawing of each category, repeated. So beside it the diversity:
+    mean squared pixel distance of two samples of a category (twice the pixels' variances), over real ones'.
     """
-    def spread(x):  # the mean over all pairs is twice the sum of the pixels' variances
-        return 2 * x.reshape(len(x), -1).var(axis=0, ddof=1).sum()
+    x = images.astype(np.float32) / 255
+    probs = {name: softmax(predict(getattr(judges, name), x[:, None], device)[0]) for name in ("cnn", "mlp")}
+    ratios = [x[labels == k].var(axis=0, ddof=1).sum() / data.x_test[data.y_test == k].var(axis=0, ddof=1).sum() for k in range(K)]
+    figures = {"diversity": float(np.mean(ratios))}
+    for name, p in probs.items():
+        figures |= {f"{name}_accuracy": float((p.argmax(axis=1) == labels).mean()), f"{name}_confidence": float(p.max(axis=1).mean())}
+    return figures, probs
 
-    ratios = [spread(images[labels == k] / 255) / spread(data.x_test[data.y_test == k]) for k in range(K)]
-    return {"diversity": float(np.mean(ratios))} | {f"{name}_{figure}": float(value) for name, p in probs.items() for figure, value in (
-        ("accuracy", (p.argmax(axis=1) == labels).mean()), ("confidence", p.max(axis=1).mean()))}
 
-
-def better_vae(cfg):
-    """Which of the two VAEs metrics.py and the ELBO found better, as a record; None where they have not run."""
+def better_vae(out):
+    """Which VAE metrics.py found better, by FID and by ELBO; None where it has not scored both."""
     try:
-        rows = json.loads((Path(cfg.out) / "metrics" / "vaes.json").read_text())["rows"]
-        found = {name: {"fid": rows[f"{name} samples"]["fid"], "fid_sd": rows[f"{name} samples"]["fid_sd"],
-                        "elbo": json.loads((Path(cfg.out) / name / "metrics.json").read_text())["test_elbo"]}
-                 for name in ("rnn_vae", "conv_vae")}
+        better = json.loads((out / "metrics" / "vaes.json").read_text())["better"]
     except (OSError, ValueError, KeyError):
-        return print("which VAE is better is not known here: run 'make metrics' for both first")
-    best = {"fid": min(found, key=lambda name: found[name]["fid"]), "elbo": max(found, key=lambda name: found[name]["elbo"])}
-    for name, f in found.items():
-        print(f"{name}: FID of prior samples {f['fid']:.2f} ± {f['fid_sd']:.2f}, test ELBO {f['elbo']:.1f} nats")
-    agrees = "conv_vae is better in both, and this file builds on it" if set(best.values()) == {"conv_vae"} else (
-        f"better by FID: {best['fid']}, by ELBO: {best['elbo']}; this file builds on conv_vae, for the reason in its docstring")
-    print(agrees)
-    return found | {"better": best}
+        return print("which VAE is better is not known here: 'make metrics' finds out")
+    print(f"better by FID: {better['fid']}, by ELBO: {better['elbo']}; this file builds on conv_vae")
+    return better
 
 
 # ---- 6. Pictures ------------------------------------------------------------------------------------
@@ -307,13 +280,14 @@ def plot_asked(cfg, folder, images, labels, probs, source):
     common.save_figure(cfg, folder / "asked.png", fig, source)
 
 
-def plot_confidence(cfg, folder, confidences, source):
-    """How sure is each judge of samples, and of real drawings? confidences: {judge: {set: (N,)}}."""
+def plot_confidence(cfg, folder, probs, source):
+    """How sure is each judge of samples, and of real drawings? probs: {set: {judge: (N, K)}}."""
     fig, axes = common.figure(1, 2, width=9, height=3.2)
-    for ax, (name, sets) in zip(axes[0], confidences.items()):
-        for color, (label, values) in zip(common.COLORS, sets.items()):
-            ax.hist(values, bins=20, range=(0.2, 1), weights=np.full(len(values), 1 / len(values)), histtype="step", lw=1.6,
-                    color=color, label=f"{label}, mean {values.mean():.2f}")
+    for ax, name in zip(axes[0], ("cnn", "mlp")):
+        for color, label in zip(common.COLORS, probs):
+            values = probs[label][name].max(axis=1)
+            ax.hist(values, bins=20, range=(0.2, 1), weights=np.full(len(values), 1 / len(values)), histtype="step", lw=1.6, color=color,
+                    label=f"{label.replace('samples_', 'samples, ').replace('real', 'real test drawings')}, mean {values.mean():.2f}")
         ax.set(title=f"{name.upper()}'s confidence", xlabel="largest probability", ylabel="share of drawings")
         ax.legend(loc="upper left")
     common.save_figure(cfg, folder / "confidence.png", fig, source)
@@ -321,8 +295,7 @@ def plot_confidence(cfg, folder, confidences, source):
 
 def plot_conditions(cfg, folder, model, device, source):
     """The same z under every condition: what stays is style (size, slant, width). And between two conditions."""
-    rng = torch.Generator().manual_seed(cfg.seed + 4)
-    z = torch.randn(12, cfg.latent_dim, generator=rng)
+    z = torch.randn(12, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 4))
     fig, axes = common.figure(1, 2, width=10, height=2.9)
     same = decode(cfg, model, z.repeat(K, 1), torch.eye(K).repeat_interleave(12, dim=0), device)
     common.show_grid(axes[0, 0], same / 255, 12, "each column: one z under all five conditions", common.CLASSES)
@@ -330,8 +303,8 @@ def plot_conditions(cfg, folder, model, device, source):
     t = torch.linspace(0, 1, 12)[:, None]
     between = torch.cat([(1 - t) * torch.eye(K)[a] + t * torch.eye(K)[b] for a, b in pairs])  # (60, K)
     mixed = decode(cfg, model, z[:5].repeat_interleave(12, dim=0), between, device)
-    common.show_grid(axes[0, 1], mixed / 255, 12, "each row: one z, from one condition to another",
-                     [f"{common.CLASSES[a]} → {common.CLASSES[b]}" for a, b in pairs])
+    names = [f"{common.CLASSES[a]} → {common.CLASSES[b]}" for a, b in pairs]
+    common.show_grid(axes[0, 1], mixed / 255, 12, "each row: one z, from one condition to another", names)
     common.save_figure(cfg, folder / "conditions.png", fig, source)
 
 
@@ -341,28 +314,25 @@ def main(cfg):
     data, device = common.load_data(cfg), common.setup(cfg)
     judges = load_judges(cfg.out, device)  # refuses before the training, not after it
     folder = common.start(cfg, __file__)
-    better = better_vae(cfg)
+    better = better_vae(folder.parent)
     model = CVAE(cfg.latent_dim, cfg.width).to(device)
     history = train(cfg, model, data, device)
 
     test, codes = (evaluate(cfg, model, x, y, device) for x, y in ((data.x_test, data.y_test), (data.x_train, data.y_train)))
+    print(f"test, nats a drawing: {test['reconstruction']:.1f} + {test['kl']:.1f} = {test['reconstruction'] + test['kl']:.1f}")
     drawn = decode(cfg, model, test["mu"], one_hot(torch.from_numpy(data.y_test)), device, temperature=1.0)
+    # From z to the category by a linear probe: near 1/K if the condition does its work, and z is style alone.
+    probe = LogisticRegression(max_iter=300).fit(codes["mu"][:5000], data.y_train[:5000]).score(test["mu"], data.y_test)
     labels = np.repeat(np.arange(K), 1000)  # 1,000 samples of each category
     prior = torch.randn(5000, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3))
-    parts = [sample_mixture(cfg, codes["mu"][data.y_train == k], codes["logvar"][data.y_train == k], 1000) for k in range(K)]
+    mixture = torch.cat([sample_mixture(cfg, codes["mu"][data.y_train == k], codes["logvar"][data.y_train == k], 1000) for k in range(K)])
     samples = {name: decode(cfg, model, z, one_hot(torch.from_numpy(labels)), device)
-               for name, z in (("samples", prior), ("samples_mixture", torch.cat(parts)))}
-    probs = {name: judge(judges, images, device) for name, images in samples.items()}
-    figures = {name: recognised(images, probs[name], labels, data) for name, images in samples.items()}
-    real = judge(judges, (data.x_test[:, 0] * 255).round().astype(np.uint8), device)
-    # From z to the category: near 1/K if the condition does its work, and the code holds style alone.
-    probe = LogisticRegression(max_iter=300).fit(codes["mu"][:5000], data.y_train[:5000]).score(test["mu"], data.y_test)
-    print(f"test, nats a drawing: {test['reconstruction']:.1f} + {test['kl']:.1f} = {test['reconstruction'] + test['kl']:.1f}; "
-          f"linear probe from z to the category {probe:.3f}, chance {1 / K:.3f}")
-    for name, f in figures.items():
-        print(f"{name}: recognised as asked {f['cnn_accuracy']:.1%} by the CNN, {f['mlp_accuracy']:.1%} by the MLP; "
-              f"mean confidence {f['cnn_confidence']:.2f}, {f['mlp_confidence']:.2f}; diversity {f['diversity']:.2f} of the real drawings'")
-
+               for name, z in (("samples", prior), ("samples_mixture", mixture))}
+    results = {name: recognised(images, labels, judges, data, device) for name, images in samples.items()}
+    results["real"] = recognised((data.x_test[:, 0] * 255).round().astype(np.uint8), data.y_test, judges, data, device)
+    for name, (f, _) in results.items():
+        print(f"{name}: " + ", ".join(f"{figure} {value:.3f}" for figure, value in f.items()))
+    print(f"linear probe from z to the category: {probe:.3f} right, chance {1 / K:.3f}")
     common.save(folder / "history.json", history)
     common.save(folder / "weights.pt", model)
     for name, images in samples.items():
@@ -372,16 +342,14 @@ def main(cfg):
     common.plot_curves(cfg, folder / "curves.png", history, data.source, "Conditional VAE", "nats a drawing",
                        left={"objective": "objective", "reconstruction": "reconstruction"}, right={"kl": "KL"})
     common.plot_reconstructions(cfg, folder / "reconstructions.png", data, {"CVAE, z = mu": drawn / 255})
-    plot_asked(cfg, folder, samples["samples"], labels, probs["samples"], data.source)
-    plot_confidence(cfg, folder, {judge_name: {"prior samples": probs["samples"][judge_name].max(axis=1),
-                                               "mixture samples": probs["samples_mixture"][judge_name].max(axis=1),
-                                               "real test drawings": real[judge_name].max(axis=1)} for judge_name in real}, data.source)
+    plot_asked(cfg, folder, samples["samples"], labels, results["samples"][1], data.source)
+    plot_confidence(cfg, folder, {name: probs for name, (_, probs) in results.items()}, data.source)
     plot_conditions(cfg, folder, model, device, data.source)
     common.finish(cfg, folder, data.source, device, model, history[-1]["seconds"],
-                  **{f"test_{name}": test[name] for name in ("reconstruction", "kl", "kl_per_latent")},
+                  **{f"test_{name}": test[name] for name in ("reconstruction", "kl")},
                   test_elbo=-test["reconstruction"] - test["kl"], test_mse=float(((drawn / 255 - data.x_test[:, 0]) ** 2).mean()),
-                  val_objective=history[-1]["val_objective"], linear_probe_accuracy=probe,
-                  recognised=figures, better_vae=better)
+                  val_objective=history[-1]["val_objective"], linear_probe_accuracy=probe, better_vae=better,
+                  recognised={name: f for name, (f, _) in results.items()})
 
 
 if __name__ == "__main__":

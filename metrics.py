@@ -36,6 +36,7 @@ Writes: OUT/metrics/ metrics.json, table.md, table.png
 @@RESULT@@
 """
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
 import common
-from classifier import load_judges, predict
+from classifier import load_judges, predict, softmax
 
 # Shapes: N drawings or samples, F = 64 features, K = 5 classes.
 
@@ -179,11 +180,6 @@ def diversity(images):
 
 # ---- 4. Scoring a file ----------------------------------------------------------------------------------
 
-def softmax(logits):
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
-
-
 def score(cfg, images, real, judges, device, labels=None, real_labels=None):
     """One row of the table: drawings (M, 1, 28, 28) against the real ones, mean and spread of each figure."""
     logits, features = predict(judges.cnn, images, device)
@@ -258,8 +254,8 @@ def plot_table(cfg, path, rows, source):
     for shift, key in ((-0.2, "precision"), (0.2, "recall")):
         axes[0, 2].barh(at + shift, [rows[n][key] for n in names], xerr=[rows[n][key + "_sd"] for n in names], height=0.36,
                         color=common.COLORS[1 if key == "precision" else 2], label=key)
-    axes[0, 2].set(title="1 is best", xlim=(0, 1.05))
-    axes[0, 2].legend(loc="lower right", frameon=True)
+    axes[0, 2].set(title="precision and recall: 1 is best", xlim=(0, 1.05))
+    axes[0, 2].legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.06))
     for i, ax in enumerate(axes[0]):
         ax.set(yticks=at, yticklabels=names if i == 0 else [], ylim=(len(names) - 0.4, -0.6))
         ax.grid(axis="y", visible=False)
@@ -267,6 +263,18 @@ def plot_table(cfg, path, rows, source):
 
 
 ORIENTATION = ("real training drawings", "blurred test drawings", "noise")
+
+
+def better_vae(out, rows):
+    """Which of the two VAEs has the lower FID of prior samples, and which the higher ELBO; None without both."""
+    try:
+        fid_of = {name: rows[f"{name} samples"]["fid"] for name in ("rnn_vae", "conv_vae")}
+        elbo_of = {name: json.loads((out / name / "metrics.json").read_text())["test_elbo"] for name in fid_of}
+    except (OSError, ValueError, KeyError):
+        return None
+    better = {"fid": min(fid_of, key=fid_of.get), "elbo": max(elbo_of, key=elbo_of.get)}
+    print(f"better VAE by FID of prior samples: {better['fid']}, by test ELBO: {better['elbo']}")
+    return better
 
 
 # ---- 6. Main ----------------------------------------------------------------------------------------
@@ -297,8 +305,9 @@ def main(cfg):
     with common.atomic(folder / f"{cfg.table}.md".replace("metrics.md", "table.md")) as file:
         file.write(f"{title}\n\n{text}\n".encode())
     plot_table(cfg, folder / f"{cfg.table}.png".replace("metrics.png", "table.png"), rows, data.source)
+    better = better_vae(Path(cfg.out), rows)
     common.finish(cfg, folder, data.source, device, judges.cnn, time.time() - begin, cfg.table,
-                  judge_test_accuracy=accuracy, rows=rows)
+                  judge_test_accuracy=accuracy, rows=rows, better=better)
 
 
 if __name__ == "__main__":

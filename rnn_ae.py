@@ -37,6 +37,7 @@ Beside conv_ae.py: the same loss, loop, figures and code size; only the two netw
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -60,6 +61,8 @@ import common
 @dataclass(frozen=True)
 class Config(common.Settings):
     latent_dim: int = 64  # L, numbers in a code; the course asks for 64
+    cell: Literal["GRU", "LSTM"] = "GRU"  # see above
+    summary: Literal["rows", "last"] = "rows"  # the code reads every row's state, or the last one of each direction
     hidden_dim: int = 128  # a GRU's state in one direction; a state of 28 that is itself the output stays above PCA
     row_dim: int = 32  # numbers that the code reads of each row's state, V in (2)
     unfold_dim: int = 64  # numbers that the decoder's GRU gets for each row, U in (3)
@@ -75,44 +78,47 @@ class Config(common.Settings):
 class Encoder(nn.Module):
     """Drawing (B, 1, 28, 28) -> code (B, L), equations (1) and (2)."""
 
-    def __init__(self, latent_dim, hidden_dim, row_dim):
+    def __init__(self, cfg):
         super().__init__()
         # Both directions: read downwards only, the state at row 3 would know nothing of row 4.
-        self.gru = nn.GRU(28, hidden_dim, batch_first=True, bidirectional=True)
-        self.row = nn.Linear(2 * hidden_dim, row_dim)  # V: the same weights at every row
-        self.code = nn.Linear(28 * row_dim, latent_dim)  # W_z: different weights for every row
+        self.rnn = getattr(nn, cfg.cell)(28, cfg.hidden_dim, batch_first=True, bidirectional=True)
+        self.row = nn.Linear(2 * cfg.hidden_dim, cfg.row_dim)  # V: the same weights at every row
+        self.code = nn.Linear((28 if cfg.summary == "rows" else 1) * cfg.row_dim, cfg.latent_dim)  # W_z: others for every row
+        self.summary = cfg.summary
 
     def forward(self, x):
         x = x.squeeze(1)  # (B, T, 28): the channel goes, the rows become the time steps
-        h, _ = self.gru(x)  # (1), (B, T, 256)
-        h = self.row(h).flatten(1)  # (B, T * 32)
-        return self.code(h)  # (2), (B, L), no activation: a code may be any real number
+        h, _ = self.rnn(x)  # (1), (B, T, 256)
+        if self.summary == "last":  # downwards the last state is at the last row, upwards at the first
+            down, up = h.chunk(2, dim=2)  # (B, T, 128) each
+            h = torch.cat([down[:, -1:], up[:, :1]], dim=2)  # (B, 1, 256)
+        return self.code(self.row(h).flatten(1))  # (2), (B, L), no activation: a code may be any real number
 
 
 class Decoder(nn.Module):
     """Code (B, L) -> logits of the drawing (B, 1, 28, 28), equations (3) and (4)."""
 
-    def __init__(self, latent_dim, hidden_dim, unfold_dim):
+    def __init__(self, cfg):
         super().__init__()
         # No row is fed back as the next one's input (no teacher forcing): the true row before would
         # help in training, be missing in use, and let the decoder ignore the code.
-        self.unfold = nn.Linear(latent_dim, 28 * unfold_dim)
-        self.gru = nn.GRU(unfold_dim, hidden_dim, batch_first=True, bidirectional=True)
+        self.unfold = nn.Linear(cfg.latent_dim, 28 * cfg.unfold_dim)
+        self.rnn = getattr(nn, cfg.cell)(cfg.unfold_dim, cfg.hidden_dim, batch_first=True, bidirectional=True)
         # A read-out of its own: were the state itself the row, tanh and gates would limit its values
         # and 28 numbers would have to be memory and picture at once.
-        self.row = nn.Linear(2 * hidden_dim, 28)
+        self.row = nn.Linear(2 * cfg.hidden_dim, 28)
 
     def forward(self, z):
         u = self.unfold(z).unflatten(1, (28, -1))  # (3), (B, T, 64)
-        h, _ = self.gru(u)  # (B, T, 256)
+        h, _ = self.rnn(u)  # (B, T, 256)
         return self.row(h).unsqueeze(1)  # (4) before its sigmoid, (B, 1, 28, 28), logits
 
 
 class Autoencoder(nn.Module):
-    def __init__(self, latent_dim, hidden_dim, row_dim, unfold_dim):
+    def __init__(self, cfg):
         super().__init__()
-        self.encoder = Encoder(latent_dim, hidden_dim, row_dim)
-        self.decoder = Decoder(latent_dim, hidden_dim, unfold_dim)
+        self.encoder = Encoder(cfg)
+        self.decoder = Decoder(cfg)
 
     def forward(self, x):
         z = self.encoder(x)  # (1), (2), (B, L)
@@ -212,7 +218,7 @@ def plot_tsne(cfg, folder, codes, labels, scores, source):
     for k, name in enumerate(common.CLASSES):
         axes[0, 0].scatter(*plane[labels == k].T, s=6, color=common.COLORS[k], label=name)
     axes[0, 0].set(title=f"t-SNE of {len(codes):,} test codes, perplexity {perplexity:.0f}", xticks=[], yticks=[])
-    axes[0, 0].legend(markerscale=2)
+    axes[0, 0].legend(markerscale=2, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 0), columnspacing=0.8, handletextpad=0)
     for i, (space, values) in enumerate(scores.items()):
         bars = axes[0, 1].bar(np.arange(3) + 0.27 * (i - 1), values.values(), width=0.25, label=space)
         axes[0, 1].bar_label(bars, fmt="%.2f", fontsize=7)
@@ -227,7 +233,7 @@ def plot_tsne(cfg, folder, codes, labels, scores, source):
 def main(cfg):
     data, device = common.load_data(cfg), common.setup(cfg)
     folder = common.start(cfg, __file__)
-    model = Autoencoder(cfg.latent_dim, cfg.hidden_dim, cfg.row_dim, cfg.unfold_dim).to(device)
+    model = Autoencoder(cfg).to(device)
     history = train(cfg, model, data, device)
 
     test_mse, test_codes, drawn = evaluate(cfg, model, data.x_test, device)

@@ -1,4 +1,4 @@
-"""Recurrent variational autoencoder: rows are read as a time series, drawings sampled from noise.
+"""Recurrent variational autoencoder: rows are read as a time series, new drawings come from noise.
 
 rnn_ae.py gives each drawing a point z; between the points the decoder has never been asked, and a
 random z draws nothing. Here the encoder gives each drawing a small Gaussian cloud, and a second term
@@ -13,30 +13,17 @@ of the loss pulls all clouds towards one standard normal: from there new drawing
          sigma:      sum_d (x_d - x_hat_d)^2 / (2 s^2) + ln(2 pi s^2) / 2,  s^2 = the mean squared error
          unit:       sigma with s = 1
     (6)  KL(q(z|x) || p(z)) = 1/2 sum_l (mu_l^2 + exp logvar_l - 1 - logvar_l)
-    (7)  drawn: sigmoid(g(z) / T), the mean of p(x|z)^(1/T), normalised; T = @@T@@ for bernoulli
+    (7)  drawn: sigmoid(g(z) / T), the mean of p(x|z)^(1/T), normalised; T = 0.4 for bernoulli
 
-Both terms are sums, over 784 pixels and over L latents, averaged over drawings only. A mean over
-pixels would multiply beta by 784, and the codes would collapse; one over latents divides it by L.
+f is the gated recurrent encoder of rnn_ae.py, whose docstring writes the cell out; g is the
+convolutional decoder of conv_vae.py, whose docstring says why the terms are sums, why bernoulli, what
+T is for, and why prior samples fall into a hole that samples from a mixture avoid.
 
-@@LIKELIHOOD@@
-On grey pixels bernoulli is no normalised likelihood (Loaiza-Ganem and Cunningham 2019), and its
-least value is not 0 but the pixels' own entropy, @@FLOOR@@ nats here. Do not call it NLL.
+Papers: Kingma and Welling, Auto-encoding variational Bayes, 2014, section 2.4 for (2), appendix B for
+(6); Cho et al. 2014, section 2.3, for the GRU; Rybkin et al. 2021 for sigma; Ghosh et al. 2020 for the
+mixture.
 
-(7): x_hat is the mean of all drawings that a code allows, and a mean of lines is a blur. A lower T
-draws the likelier value of a pixel (T = 0: the mode). @@TEMPERATURE@@
-Losses and reconstructions are at T = 1.
-
-Sampling. (a) z ~ N(0, I). (b) z ~ a Gaussian mixture fitted to the training codes. N drawings are
-ln N nats of information, so a KL of tens of nats means that their clouds fill little of N(0, I).
-The rest is a hole: the decoder was never trained there, and (a) falls into it. (b) does not, and
-what (b) gains is the prior's fault, not the decoder's (Ghosh et al. 2020). @@MIX@@
-
-Papers: Kingma and Welling, Auto-encoding variational Bayes, 2014: section 2.4 for (2), appendix B
-for (6); Higgins et al., beta-VAE, 2017, for beta; Rybkin et al., Simple and effective VAE training
-with calibrated decoders, 2021, section 3, for sigma; Ghosh et al., From variational to deterministic
-autoencoders, 2020, section 4, for (b).
-
-Run:    python rnn_vae.py --data DATA       (or: make rnn_vae)
+Run:    python rnn_vae.py --data DATA        (or: make rnn_vae)
 Writes: OUT/rnn_vae/ weights.pt, history.json, samples.npy, samples_mixture.npy, reconstructions.npy,
         curves.png, reconstructions.png, samples.png, latent.png, metrics.json
 @@RESULT@@
@@ -105,9 +92,8 @@ class Encoder(nn.Module):
         x = x.squeeze(1)  # (B, T, 28): the channel goes, the rows become the time steps
         h, _ = self.gru(x)  # (B, T, 256)
         h = self.row(h).flatten(1)  # (B, T * 32)
-        # The log-variance, not the variance: it may be any real number, so the layer needs no constraint,
-        # exp makes it positive, and a variance of 1e-3 is as easy to reach as one of 1. In float32:
-        # exp would multiply bfloat16's rounding.
+        # The log-variance, not the variance: any real number will do, so the layer needs no constraint, exp
+        # makes it positive, and 1e-3 is as easy to reach as 1. In float32: exp would multiply rounding.
         mu, logvar = self.code(h).float().chunk(2, dim=1)  # (1), (B, L) each
         return mu, logvar
 
@@ -180,8 +166,7 @@ def train(cfg, model, data, device):
     steps = max(1, len(x_train) // cfg.batch_size)  # updates an epoch; a rest shorter than a batch waits
     epochs = cfg.epochs or max(1, round(cfg.steps / steps))
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
-    # One cycle (Smith and Topin 2019): up for a tenth of the time, while the gradients are wild, then
-    # down to nearly 0, where the last steps average out the noise of batches and of eps.
+    # One cycle (Smith and Topin 2019): up for a tenth of the time, then down to nearly 0, averaging the noise out.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, total_steps=epochs * steps, pct_start=0.1)
     data_rng = torch.Generator().manual_seed(cfg.seed)  # its own: nothing else can change the order
     history, begin = [], time.time()
@@ -258,19 +243,16 @@ def sample_mixture(cfg, mu, logvar, n):
     """n codes (n, L) from a Gaussian mixture, full covariances, fitted to training codes; mu, logvar: (N, L)."""
     rng = torch.Generator().manual_seed(cfg.seed + 2)
     z = mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=rng)  # clouds, not only their centres
-    # reg_covar keeps a component that caught few codes from becoming a needle
-    mixture = GaussianMixture(min(cfg.components, max(1, len(z) // 20)), reg_covar=1e-3, random_state=cfg.seed).fit(z.double().numpy())
-    weights, means, covariances = (torch.from_numpy(a) for a in (mixture.weights_, mixture.means_, mixture.covariances_))
-    k = torch.multinomial(weights, n, replacement=True, generator=rng)  # (n,): a component each
-    root = torch.linalg.cholesky(covariances)  # (components, L, L)
-    eps = torch.randn(n, z.shape[1], 1, generator=rng, dtype=torch.float64)
-    return (means[k] + (root[k] @ eps)[..., 0]).float()  # (n, L)
+    # In float64, and reg_covar: a component that caught few codes would have a covariance of no full rank.
+    mixture = GaussianMixture(min(cfg.components, max(1, len(z) // 20)), reg_covar=1e-3, random_state=cfg.seed).fit(z.double())
+    z = torch.from_numpy(mixture.sample(n)[0]).float()  # (n, L), sorted by component
+    return z[torch.randperm(n, generator=rng)]
 
 
 # ---- 6. Pictures ------------------------------------------------------------------------------------
 
 def plot_samples(cfg, folder, samples, source):
-    fig, axes = common.figure(1, 2, width=9, height=2.9)
+    fig, axes = common.figure(1, 2, width=9, height=2.5)
     for ax, (title, images) in zip(axes[0], samples.items()):
         common.show_grid(ax, images[:84] / 255, 14, title)
     common.save_figure(cfg, folder / "samples.png", fig, source)

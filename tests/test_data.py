@@ -103,7 +103,7 @@ def test_validation_is_a_fixed_tenth_that_no_seed_changes(tmp_path):
     write_set(tmp_path, n=100, train_images=images)
     first, second = (common.load_data(common.Settings(data=str(tmp_path), seed=seed)) for seed in (0, 7))
     places = [(np.round(x[:, 0, 0, 0] * 255)).astype(int).tolist() for x in (first.x_train, first.x_val)]
-    assert sorted(sum(places, [])) == list(range(100)) and len(places[1]) == 10
+    assert sorted(places[0] + places[1]) == list(range(100)) and len(places[1]) == 10
     np.testing.assert_array_equal(first.x_val, second.x_val)
 
 
@@ -212,7 +212,7 @@ class Server:
                 if body is None:
                     file = io.BytesIO()
                     np.save(file, outer.arrays[self.path.split("/")[-1][:-4]])
-                    body = file.getvalue() + b"" * 0
+                    body = file.getvalue()
                 full = len(body)
                 if ranges and self.headers.get("Range"):
                     first, last = self.headers["Range"].removeprefix("bytes=").split("-")
@@ -286,7 +286,8 @@ def test_a_server_that_ignores_range_is_cut_off(tmp_path):
 
 @pytest.mark.parametrize("kind, server, message, requests", [
     ("cut off midway", dict(cut=9000), "in three tries", 3), ("404", dict(status=404), "HTTP 404", 1),
-    ("500", dict(status=500), "HTTP 500 in three tries", 3), ("not an npy file", dict(content=b"<html>sorry</html>" * 2000), "found no drawings", 1),
+    ("500", dict(status=500), "HTTP 500 in three tries", 3),
+    ("not an npy file", dict(content=b"<html>sorry</html>" * 2000), "found no drawings", 1),
     ("too few rows", dict(), "found 30 drawings, expected at least 40", 1)])
 def test_download_that_fails_leaves_nothing(kind, server, message, requests, tmp_path):
     folder = tmp_path / "data"

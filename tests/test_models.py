@@ -43,7 +43,7 @@ def test_conv_ae_overfits_a_batch(batch):
 
 
 def test_rnn_ae_overfits_a_batch(batch):
-    history = trained(rnn_ae, lambda c: rnn_ae.Autoencoder(c.latent_dim, c.hidden_dim, c.row_dim, c.unfold_dim), batch, epochs=300)[2]
+    history = trained(rnn_ae, rnn_ae.Autoencoder, batch, epochs=300)[2]
     assert history[0]["train_mse"] > 0.08 and history[-1]["train_mse"] < 0.02
 
 
