@@ -9,8 +9,10 @@ Neither is a generative model: they judge those. metrics.py measures the Frechet
 the features of real and generated drawings, cvae.py asks whether a sample is what was asked for.
 So they see training drawings only, and their own test accuracy stands beside whatever they judge.
 
-Features are the 64 activations before the last layer, where drawings of a kind lie together
-whatever their pixels. @@FID@@
+Features are the 64 activations before the last layer, where drawings of a kind lie together whatever
+their pixels. The CNN's feed FID, not the MLP's: it is right more often (0.950 against 0.884), and it
+sees what is wrong with samples. Real test drawings, blurred by one pixel, are at a distance of 121 from
+the sharp ones by the CNN's features (two halves of real ones: 0.4), and of 1.6 by the MLP's (0.2).
 
 Sources: momentum as in Sutskever et al., On the importance of initialization and momentum in deep
 learning, 2013, section 2, in torch.optim.SGD's form; calibration: Guo et al., On calibration of
@@ -19,9 +21,11 @@ modern neural networks, 2017, section 2.
 Run:    python classifier.py --data DATA     (or: make classifier)
 Writes: OUT/classifier/ weights.pt, history.json, curves.png, confusion.png, reliability.png,
         metrics.json
-@@RESULT@@
+Result: MLP 8 s, CNN 71 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings; test accuracy
+        0.884 and 0.950, macro ROC AUC 0.981 and 0.997, expected calibration error 0.028 and 0.030
 """
 
+import pickle
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +111,7 @@ class CNN(nn.Module):
         h = F.relu(self.norm5(self.conv5(h)))  # (B, 64, 7, 7)
         h = F.max_pool2d(h, 2)  # (B, 64, 3, 3): the last row and column fall away
         h = F.relu(self.norm6(self.conv6(h)))  # (B, 64, 3, 3)
-        # Flattened, not averaged over places: @@FLAT@@
+        # Flattened, not averaged over places: the mean forgets where a stroke is, and was right less often.
         return F.relu(self.hidden(self.dropout(h.flatten(1))))  # (B, 64)
 
     def forward(self, x):
@@ -131,7 +135,7 @@ def load_judges(out, device):
     except FileNotFoundError:
         raise common.InputError(f"{path}: found no such file, expected the judges' weights; run 'make classifier', or "
                                 f"python classifier.py --data DATA --out {out}") from None
-    except (RuntimeError, OSError, ValueError, EOFError, AttributeError, TypeError, KeyError) as error:
+    except (RuntimeError, OSError, ValueError, EOFError, AttributeError, TypeError, KeyError, pickle.UnpicklingError) as error:
         raise common.InputError(f"{path}: found no weights of these judges ({type(error).__name__}), expected what this "
                                 "classifier.py writes; run 'make classifier' again") from None
     # eval() matters: with a batch's own statistics in BatchNorm, a set's distance to itself is not 0.

@@ -16,7 +16,8 @@ Science 313 (2006), which compares with PCA in the same way.
 
 Run:    python conv_ae.py --data DATA        (or: make conv_ae)
 Writes: OUT/conv_ae/ weights.pt, history.json, curves.png, reconstructions.png, tsne.png, metrics.json
-@@RESULT@@
+Result: 97 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings: test MSE 0.0124 (PCA 0.0333);
+        from the code, k-NN finds 83 % of the categories (from PCA's 77 %, from pixels 77 %)
 
 Beside rnn_ae.py: the same loss, loop, figures and code size; only the two networks differ.
 """
@@ -57,10 +58,7 @@ class Config(common.Settings):
 # ---- 2. Model ---------------------------------------------------------------------------------------
 
 def block(conv):
-    """A convolution, then each channel normalised over the batch, then SiLU, x sigmoid(x).
-
-    The convolution has no bias: the mean that BatchNorm subtracts would take it away again.
-    """
+    """A convolution, each channel normalised over the batch, SiLU. No bias: BatchNorm subtracts a mean, and it with it."""
     return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.SiLU())
 
 

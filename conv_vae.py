@@ -13,7 +13,7 @@ of the loss pulls all clouds towards one standard normal: from there new drawing
          sigma:      sum_d (x_d - x_hat_d)^2 / (2 s^2) + ln(2 pi s^2) / 2,  s^2 = the mean squared error
          unit:       sigma with s = 1
     (6)  KL(q(z|x) || p(z)) = 1/2 sum_l (mu_l^2 + exp logvar_l - 1 - logvar_l)
-    (7)  drawn: sigmoid(g(z) / T), the mean of p(x|z)^(1/T), normalised; T = 0.4 for bernoulli
+    (7)  drawn: sigmoid(g(z) / T), the mean of p(x|z)^(1/T), normalised; T = 0.33 for bernoulli
 
 Both terms are sums, over 784 pixels and over L latents, averaged over drawings only. A mean over
 pixels would multiply beta by 784, and the codes would collapse; one over latents divides it by L.
@@ -22,21 +22,22 @@ pixels would multiply beta by 784, and the codes would collapse; one over latent
 On grey pixels bernoulli is no normalised likelihood (Loaiza-Ganem and Cunningham 2019), and its least
 value is the pixels' own entropy, 82.2 nats on the test drawings, not 0. Do not call it NLL.
 
-(7): x_hat is the mean of all drawings that a code allows, and a mean of lines is a blur. A lower T
-draws the likelier value of each pixel (T = 0: the mode). @@TEMPERATURE@@
+(7): x_hat is the mean of all drawings that a code allows, and a mean of lines is a blur. A lower T draws
+the likelier value of each pixel. FID of samples (a) and (b) below: 92 and 61 at T = 1; 53 and 19 at 0.33,
+the lowest T at which samples vary no more than real drawings do. Losses and reconstructions: T = 1.
 
-Sampling. (a) z ~ N(0, I). (b) z ~ a Gaussian mixture fitted to the training codes. N drawings are ln N
-nats of information (8.0 here), so clouds with a KL of tens of nats fill little of N(0, I). The rest is
-a hole, where the decoder never trained, and (a) falls into it; (b) does not. @@MIX@@
+Samples: (a) z ~ N(0, I); (b) z ~ a Gaussian mixture fitted to the training codes. N drawings are ln N nats
+of information (8.0 here), so clouds with a KL of tens of nats fill little of N(0, I). The rest is a hole,
+where the decoder never trained, and (a) falls into it; (b) does not.
 
-Papers: Kingma and Welling, Auto-encoding variational Bayes, 2014, section 2.4 for (2), appendix B for
-(6); Rybkin et al. 2021 for sigma (their optimal sigma-VAE); Ghosh et al. 2020 for (b) (their ex-post
-density estimation); Higgins et al. 2017 for beta.
+Papers: Kingma and Welling, Auto-encoding variational Bayes, 2014, section 2.4 for (2), appendix B for (6);
+Rybkin et al. 2021 for sigma; Ghosh et al. 2020 for (b), their ex-post density estimation; Higgins et al. 2017.
 
 Run:    python conv_vae.py --data DATA       (or: make conv_vae)
 Writes: OUT/conv_vae/ weights.pt, history.json, samples.npy, samples_mixture.npy, reconstructions.npy,
         curves.png, convergence.png, reconstructions.png, samples.png, latent.png, metrics.json
-@@RESULT@@
+Result: 161 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings; test 165.0 + 36.3 = 201.3 nats;
+        all 24 latents active
 
 Beside conv_ae.py: mu and logvar for z, (2), the KL, samples. Beside rnn_vae.py: only the encoder.
 """
@@ -63,10 +64,10 @@ import common
 
 @dataclass(frozen=True)
 class Config(common.Settings):
-    latent_dim: int = 24  # L, numbers in a code; @@L@@
+    latent_dim: int = 24  # L, numbers in a code; cvae.py, which is told the category, needs fewer
     width: int = 16  # channels after the first layer; twice as many cost three times the time
     likelihood: Literal["bernoulli", "sigma", "unit"] = "bernoulli"  # (5); measured consequences above
-    temperature: float = 0.4  # T in (7), for bernoulli; chosen on validation drawings, see above
+    temperature: float = 0.33  # T in (7), for bernoulli; chosen on validation drawings, see above
     beta: float = 1.0  # weight of the KL; anything but 1 is no bound on the likelihood any more
     components: int = 40  # Gaussians of the mixture that is fitted to the training codes
     steps: int = 3000  # weight updates; fixed, so that 3,200 and 20,000 drawings take the same time
@@ -79,10 +80,7 @@ class Config(common.Settings):
 # ---- 2. Model ---------------------------------------------------------------------------------------
 
 def block(conv):
-    """A convolution, then each channel normalised over the batch, then SiLU, x sigmoid(x).
-
-    The convolution has no bias: the mean that BatchNorm subtracts would take it away again.
-    """
+    """A convolution, each channel normalised over the batch, SiLU. No bias: BatchNorm subtracts a mean, and it with it."""
     return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.SiLU())
 
 
@@ -218,10 +216,7 @@ def train(cfg, model, data, device):
 
 @torch.no_grad()
 def evaluate(cfg, model, images, device):
-    """The terms of (4) on drawings (N, 1, 28, 28), with one sampled z each, and the codes (N, L).
-
-    With z = mu instead the sum would look better and bound nothing: the bound is an average over q.
-    """
+    """The terms of (4) on drawings (N, 1, 28, 28), with one sampled z each (z = mu would bound nothing), and the codes (N, L)."""
     was_training = model.training
     model.eval()  # BatchNorm uses its running statistics, so that a result does not depend on the batch
     rng = torch.Generator().manual_seed(cfg.seed + 1)  # the same eps at every call: figures compare
@@ -236,7 +231,7 @@ def evaluate(cfg, model, images, device):
     mu, logvar, kl = (torch.cat(part) for part in zip(*parts))  # (N, L) each
     # sums over all drawings, divided once: a mean of batch means would overrate a short last batch
     return {"reconstruction": sums[0] / len(images), "cross_entropy": sums[1] / len(images), "kl": kl.sum().item() / len(images),
-            "kl_per_latent": kl.mean(dim=0).tolist(), "mu": mu, "logvar": logvar}
+            "kl_per_latent": kl.mean(dim=0).tolist(), "active": int((kl.mean(dim=0) > 0.01).sum()), "mu": mu, "logvar": logvar}
 
 
 @torch.no_grad()
@@ -282,24 +277,23 @@ def plot_latent(cfg, folder, model, data, test, device):
     common.show_grid(axes[0, 1], decode(cfg, model, z, device) / 255, 9, "one latent at a time, -2.5 to 2.5",
                      [f"z {latent}" for latent in order[:5]])
     axes[0, 2].bar(range(len(order)), np.array(test["kl_per_latent"])[order])
-    axes[0, 2].set(title=f"{sum(v > 0.01 for v in test['kl_per_latent'])} of {len(order)} latents active (KL > 0.01)",
-                   xlabel="latent, sorted", ylabel="KL, nats a drawing")
+    axes[0, 2].set(title=f"{test['active']} of {len(order)} latents active (KL > 0.01)", xlabel="latent, sorted", ylabel="KL, nats")
     common.save_figure(cfg, folder / "latent.png", fig, data.source)
 
 
 def compare_convergence(cfg, folder, history, source):
-    """Both VAEs' validation curves by epoch and by second, and when each reaches the worse one's final value.
+    """Both VAEs' validation curves by epoch and second, and when each reaches the worse one's final value.
 
-    Fair because all but the encoder is the same: decoder, its first weights, optimiser, schedule,
-    batches, loss. Returns None where OUT/rnn_vae has no such run.
+    Fair because all but the encoder is the same: decoder, its first weights, optimiser, batches, loss.
     """
     try:
-        other_cfg = json.loads((folder.parent / "rnn_vae" / "metrics.json").read_text())["config"]
+        theirs = json.loads((folder.parent / "rnn_vae" / "metrics.json").read_text())["config"]
         other = json.loads((folder.parent / "rnn_vae" / "history.json").read_text())
+        same = all(theirs[name] == getattr(cfg, name) for name in ("likelihood", "beta", "latent_dim", "steps", "seed", "quick"))
     except (OSError, ValueError, KeyError):
-        return print("convergence: found no finished OUT/rnn_vae to compare with; run 'make rnn_vae' before")
-    if any(other_cfg[name] != getattr(cfg, name) for name in ("likelihood", "beta", "latent_dim", "steps", "seed", "quick")):
-        return print("convergence: OUT/rnn_vae ran with other settings, so its curve means something else: not compared")
+        same = False
+    if not same:
+        return print("convergence: found no finished OUT/rnn_vae with the same settings to compare with; run 'make rnn_vae'")
     both = {"conv_vae": history, "rnn_vae": other}
     result = {"level": max(h[-1]["val_objective"] for h in both.values())}
     fig, axes = common.figure(1, 2, width=9, height=3.2)
@@ -327,15 +321,13 @@ def main(cfg):
     history = train(cfg, model, data, device)
 
     test, codes = evaluate(cfg, model, data.x_test, device), evaluate(cfg, model, data.x_train, device)
-    active = sum(v > 0.01 for v in test["kl_per_latent"])
     print(f"test, nats a drawing: {test['reconstruction']:.1f} + {test['kl']:.1f} = {test['reconstruction'] + test['kl']:.1f}; "
-          f"cross-entropy + KL {test['cross_entropy'] + test['kl']:.1f}; {active} of {cfg.latent_dim} latents active")
+          f"cross-entropy + KL {test['cross_entropy'] + test['kl']:.1f}; {test['active']} of {cfg.latent_dim} latents active")
     drawn = decode(cfg, model, test["mu"], device, temperature=1.0)  # from z = mu, the cloud's centre
     prior = torch.randn(5000, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3))
     mixture = sample_mixture(cfg, codes["mu"], codes["logvar"], 5000)
     samples = {"samples, z from the prior N(0, I)": decode(cfg, model, prior, device),
                "samples, z from a mixture fitted to the codes": decode(cfg, model, mixture, device)}
-
     common.save(folder / "history.json", history)
     common.save(folder / "weights.pt", model)
     for name, images in zip(("samples", "samples_mixture", "reconstructions"), [*samples.values(), drawn]):
@@ -349,7 +341,7 @@ def main(cfg):
     common.finish(cfg, folder, data.source, device, model, history[-1]["seconds"],
                   **{f"test_{name}": test[name] for name in ("reconstruction", "kl", "cross_entropy", "kl_per_latent")},
                   test_elbo=-test["reconstruction"] - test["kl"], test_mse=float(((drawn / 255 - data.x_test[:, 0]) ** 2).mean()),
-                  val_objective=history[-1]["val_objective"], variance=model.variance.item(), active_latents=active,
+                  val_objective=history[-1]["val_objective"], variance=model.variance.item(), active_latents=test["active"],
                   convergence=convergence)
 
 

@@ -1,7 +1,7 @@
 """Conditional VAE: a drawing of what you ask for.
 
-conv_vae.py draws something; which category is left to chance. Here encoder and decoder are both told
-the category y. The code then need not say what is drawn, only how: size, slant, pose.
+conv_vae.py draws something, left to chance. Here encoder and decoder are both told the category y. The
+code then need not say what is drawn, only how: size, slant, pose.
 
     (1)  mu, logvar = f(x, y)                           q(z|x, y) = N(mu, diag(exp logvar)), z in R^L
     (2)  z = mu + exp(logvar / 2) * eps,  eps ~ N(0, I)                     reparameterisation
@@ -12,19 +12,19 @@ the category y. The code then need not say what is drawn, only how: size, slant,
     (7)  drawn: sigmoid(g(z, y) / T), the mean of p(x|z, y)^(1/T), normalised; see conv_vae.py
     (8)  in each block: h * (1 + gain_y) + bias_y, for every channel
 
-Were only the decoder told, z would still carry the category, and a sampled z would contradict the asked
-one. (8) tells every block, not only the first: @@FILM@@
+Were only the decoder told, z would still carry the category and contradict it. (8) tells every block: 71 %
+of prior samples were recognised; with y at the inputs alone, 53 % (trials of 1,500 updates).
 
-Built on conv_vae.py: @@BETTER@@
-Sampled from the prior, or from a mixture fitted to the codes of the asked category's training drawings.
+Built on conv_vae.py: better than rnn_vae.py by ELBO (-201.3 against -202.0 nats, and so with three seeds),
+a tie by FID (53 ± 2 against 55 ± 2), and faster. Samples: from the prior, or a mixture for each category.
 
-Papers: Sohn et al., Learning structured output representation using deep conditional generative
-models, 2015, section 4, for (1) to (4); Perez et al., FiLM, 2018, section 2.1, for (8).
+Papers: Sohn et al. 2015, section 4, for (1) to (4); Perez et al., FiLM, 2018, section 2.1, for (8).
 
 Run:    python cvae.py --data DATA --out OUT     (or: make cvae; needs OUT/classifier for the judges)
 Writes: OUT/cvae/ weights.pt, history.json, samples.npy, samples_mixture.npy (each with _labels.npy),
         reconstructions.npy, metrics.json; pictures curves, reconstructions, asked, confidence, conditions
-@@RESULT@@
+Result: 290 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings: test 203.4 nats; recognised as asked
+        by the CNN 79 % from the prior, 90 % from the mixture; diversity 0.98, 0.97 of real drawings'
 
 Beside conv_vae.py: y in encoder and decoder, (8), one mixture a category, and the judges.
 """
@@ -51,12 +51,12 @@ K = len(common.CLASSES)
 
 @dataclass(frozen=True)
 class Config(common.Settings):
-    latent_dim: int = 16  # L, numbers in a code; @@L@@
+    latent_dim: int = 16  # L, numbers in a code; fewer than in conv_vae.py: y says the rest
     width: int = 16  # channels after the first layer; twice as many cost three times the time
-    temperature: float = 0.4  # T in (7): below 1 sharper; see conv_vae.py
-    beta: float = 1.0  # weight of the KL; anything but 1 is no bound on the likelihood any more
-    components: int = 10  # Gaussians of the mixture that is fitted to the training codes of each category
-    steps: int = 3000  # weight updates; fixed, so that 3,200 and 20,000 drawings take the same time
+    temperature: float = 0.33  # T in (7): below 1 sharper; see conv_vae.py
+    beta: float = 1.0  # weight of the KL; 1: the ELBO
+    components: int = 25  # Gaussians of the mixture that is fitted to the training codes of each category
+    steps: int = 4000  # weight updates; fixed, so that 3,200 and 20,000 drawings take the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
     batch_size: int = 128  # drawings an update
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
@@ -134,13 +134,11 @@ class CVAE(nn.Module):
 
     def reparameterise(self, mu, logvar, rng=None):
         """Equation (2); (B, L) each. rng: a torch.Generator on the CPU, or None for the global one."""
-        eps = torch.randn(mu.shape, generator=rng).to(mu.device)  # (B, L)
-        return mu + torch.exp(0.5 * logvar) * eps  # the half: sigma is the root of exp(logvar)
+        return mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=rng).to(mu.device)
 
     def forward(self, x, y):
         mu, logvar = self.encoder(x, y)  # (1), (B, L) each
-        z = self.reparameterise(mu, logvar)  # (2), (B, L)
-        return self.decoder(z, y).float(), mu, logvar  # (3) before its sigmoid, (B, 1, 28, 28)
+        return self.decoder(self.reparameterise(mu, logvar), y).float(), mu, logvar  # (2), (3) before its sigmoid
 
 
 # ---- 3. Loss ----------------------------------------------------------------------------------------
@@ -241,11 +239,9 @@ def sample_mixture(cfg, mu, logvar, n):
 
 
 def recognised(images, labels, judges, data, device):
-    """(figures, {judge: probabilities (N, K)}) of samples uint8 (N, 28, 28) and the labels that were asked for.
-
-    Accuracy alone is highest for one good drawing of each category, repeated. So beside it the diversity:
-    mean squared pixel distance of two samples of a category (twice the pixels' variances), over real ones'.
-    """
+    """(figures, {judge: probabilities (N, K)}) of samples uint8 (N, 28, 28) and the labels (N,) that were asked for."""
+    # Accuracy alone is highest for one good drawing of each category, repeated. So beside it the diversity: mean
+    # squared pixel distance of two samples of a category (twice the sum of pixels' variances), over real ones'.
     x = images.astype(np.float32) / 255
     probs = {name: softmax(predict(getattr(judges, name), x[:, None], device)[0]) for name in ("cnn", "mlp")}
     ratios = [x[labels == k].var(axis=0, ddof=1).sum() / data.x_test[data.y_test == k].var(axis=0, ddof=1).sum() for k in range(K)]
@@ -296,15 +292,14 @@ def plot_confidence(cfg, folder, probs, source):
 def plot_conditions(cfg, folder, model, device, source):
     """The same z under every condition: what stays is style (size, slant, width). And between two conditions."""
     z = torch.randn(12, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 4))
-    fig, axes = common.figure(1, 2, width=10, height=2.9)
+    fig, axes = common.figure(1, 2, width=10, height=2.3)
     same = decode(cfg, model, z.repeat(K, 1), torch.eye(K).repeat_interleave(12, dim=0), device)
     common.show_grid(axes[0, 0], same / 255, 12, "each column: one z under all five conditions", common.CLASSES)
-    pairs = [(0, 3), (1, 2), (2, 3), (3, 4), (4, 1)]
-    t = torch.linspace(0, 1, 12)[:, None]
+    pairs, t = [(0, 3), (1, 2), (2, 3), (3, 4), (4, 1)], torch.linspace(0, 1, 12)[:, None]
     between = torch.cat([(1 - t) * torch.eye(K)[a] + t * torch.eye(K)[b] for a, b in pairs])  # (60, K)
     mixed = decode(cfg, model, z[:5].repeat_interleave(12, dim=0), between, device)
-    names = [f"{common.CLASSES[a]} → {common.CLASSES[b]}" for a, b in pairs]
-    common.show_grid(axes[0, 1], mixed / 255, 12, "each row: one z, from one condition to another", names)
+    common.show_grid(axes[0, 1], mixed / 255, 12, "each row: one z, from one condition to another",
+                     [f"{common.CLASSES[a]} → {common.CLASSES[b]}" for a, b in pairs])
     common.save_figure(cfg, folder / "conditions.png", fig, source)
 
 
@@ -314,7 +309,6 @@ def main(cfg):
     data, device = common.load_data(cfg), common.setup(cfg)
     judges = load_judges(cfg.out, device)  # refuses before the training, not after it
     folder = common.start(cfg, __file__)
-    better = better_vae(folder.parent)
     model = CVAE(cfg.latent_dim, cfg.width).to(device)
     history = train(cfg, model, data, device)
 
@@ -348,7 +342,7 @@ def main(cfg):
     common.finish(cfg, folder, data.source, device, model, history[-1]["seconds"],
                   **{f"test_{name}": test[name] for name in ("reconstruction", "kl")},
                   test_elbo=-test["reconstruction"] - test["kl"], test_mse=float(((drawn / 255 - data.x_test[:, 0]) ** 2).mean()),
-                  val_objective=history[-1]["val_objective"], linear_probe_accuracy=probe, better_vae=better,
+                  val_objective=history[-1]["val_objective"], linear_probe_accuracy=probe, better_vae=better_vae(folder.parent),
                   recognised={name: f for name, (f, _) in results.items()})
 
 

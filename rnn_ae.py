@@ -30,7 +30,8 @@ section 2.2 (recurrent autoencoder); Hinton and Salakhutdinov, Science 313 (2006
 
 Run:    python rnn_ae.py --data DATA         (or: make rnn_ae)
 Writes: OUT/rnn_ae/ weights.pt, history.json, curves.png, reconstructions.png, tsne.png, metrics.json
-@@RESULT@@
+Result: 203 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings: test MSE 0.0156 (PCA 0.0333,
+        conv_ae.py 0.0124); from the code, k-NN finds 76 % of the categories (PCA 77 %, conv_ae.py 83 %)
 
 Beside conv_ae.py: the same loss, loop, figures and code size; only the two networks differ.
 """

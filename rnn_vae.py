@@ -13,7 +13,7 @@ of the loss pulls all clouds towards one standard normal: from there new drawing
          sigma:      sum_d (x_d - x_hat_d)^2 / (2 s^2) + ln(2 pi s^2) / 2,  s^2 = the mean squared error
          unit:       sigma with s = 1
     (6)  KL(q(z|x) || p(z)) = 1/2 sum_l (mu_l^2 + exp logvar_l - 1 - logvar_l)
-    (7)  drawn: sigmoid(g(z) / T), the mean of p(x|z)^(1/T), normalised; T = 0.4 for bernoulli
+    (7)  drawn: sigmoid(g(z) / T), the mean of p(x|z)^(1/T), normalised; T = 0.33 for bernoulli
 
 f is the gated recurrent encoder of rnn_ae.py, whose docstring writes the cell out; g is the
 convolutional decoder of conv_vae.py, whose docstring says why the terms are sums, why bernoulli, what
@@ -26,7 +26,8 @@ mixture.
 Run:    python rnn_vae.py --data DATA        (or: make rnn_vae)
 Writes: OUT/rnn_vae/ weights.pt, history.json, samples.npy, samples_mixture.npy, reconstructions.npy,
         curves.png, reconstructions.png, samples.png, latent.png, metrics.json
-@@RESULT@@
+Result: 255 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings; test 165.7 + 36.3 = 202.0 nats;
+        FID of prior samples 55, of mixture samples 21 (conv_vae.py: 161 s, 201.3 nats, 53, 19)
 
 Beside rnn_ae.py: mu and logvar for z, (2), the KL, samples, and a convolutional decoder. Beside
 conv_vae.py: only the encoder; conv_vae.py draws the convergence of both.
@@ -53,12 +54,12 @@ import common
 
 @dataclass(frozen=True)
 class Config(common.Settings):
-    latent_dim: int = 24  # L, numbers in a code; @@L@@
+    latent_dim: int = 24  # L, numbers in a code, as in conv_vae.py
     hidden_dim: int = 128  # the GRU's state in one direction
     row_dim: int = 32  # numbers that the code reads of each row's state
     width: int = 16  # channels of the decoder, as in conv_vae.py
     likelihood: Literal["bernoulli", "sigma", "unit"] = "bernoulli"  # (5); measured consequences above
-    temperature: float = 0.4  # T in (7), for bernoulli; chosen on validation drawings, see above
+    temperature: float = 0.33  # T in (7), for bernoulli; chosen on validation drawings, see above
     beta: float = 1.0  # weight of the KL; anything but 1 is no bound on the likelihood any more
     components: int = 40  # Gaussians of the mixture that is fitted to the training codes
     steps: int = 3000  # weight updates; fixed, so that 3,200 and 20,000 drawings take the same time
@@ -71,10 +72,7 @@ class Config(common.Settings):
 # ---- 2. Model ---------------------------------------------------------------------------------------
 
 def block(conv):
-    """A convolution, then each channel normalised over the batch, then SiLU, x sigmoid(x).
-
-    The convolution has no bias: the mean that BatchNorm subtracts would take it away again.
-    """
+    """A convolution, each channel normalised over the batch, SiLU. No bias: BatchNorm subtracts a mean, and it with it."""
     return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.SiLU())
 
 
@@ -225,7 +223,7 @@ def evaluate(cfg, model, images, device):
     mu, logvar, kl = (torch.cat(part) for part in zip(*parts))  # (N, L) each
     # sums over all drawings, divided once: a mean of batch means would overrate a short last batch
     return {"reconstruction": sums[0] / len(images), "cross_entropy": sums[1] / len(images), "kl": kl.sum().item() / len(images),
-            "kl_per_latent": kl.mean(dim=0).tolist(), "mu": mu, "logvar": logvar}
+            "kl_per_latent": kl.mean(dim=0).tolist(), "active": int((kl.mean(dim=0) > 0.01).sum()), "mu": mu, "logvar": logvar}
 
 
 @torch.no_grad()
@@ -271,8 +269,7 @@ def plot_latent(cfg, folder, model, data, test, device):
     common.show_grid(axes[0, 1], decode(cfg, model, z, device) / 255, 9, "one latent at a time, -2.5 to 2.5",
                      [f"z {latent}" for latent in order[:5]])
     axes[0, 2].bar(range(len(order)), np.array(test["kl_per_latent"])[order])
-    axes[0, 2].set(title=f"{sum(v > 0.01 for v in test['kl_per_latent'])} of {len(order)} latents active (KL > 0.01)",
-                   xlabel="latent, sorted", ylabel="KL, nats a drawing")
+    axes[0, 2].set(title=f"{test['active']} of {len(order)} latents active (KL > 0.01)", xlabel="latent, sorted", ylabel="KL, nats")
     common.save_figure(cfg, folder / "latent.png", fig, data.source)
 
 
@@ -285,15 +282,13 @@ def main(cfg):
     history = train(cfg, model, data, device)
 
     test, codes = evaluate(cfg, model, data.x_test, device), evaluate(cfg, model, data.x_train, device)
-    active = sum(v > 0.01 for v in test["kl_per_latent"])
     print(f"test, nats a drawing: {test['reconstruction']:.1f} + {test['kl']:.1f} = {test['reconstruction'] + test['kl']:.1f}; "
-          f"cross-entropy + KL {test['cross_entropy'] + test['kl']:.1f}; {active} of {cfg.latent_dim} latents active")
+          f"cross-entropy + KL {test['cross_entropy'] + test['kl']:.1f}; {test['active']} of {cfg.latent_dim} latents active")
     drawn = decode(cfg, model, test["mu"], device, temperature=1.0)  # from z = mu, the cloud's centre
     prior = torch.randn(5000, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3))
     mixture = sample_mixture(cfg, codes["mu"], codes["logvar"], 5000)
     samples = {"samples, z from the prior N(0, I)": decode(cfg, model, prior, device),
                "samples, z from a mixture fitted to the codes": decode(cfg, model, mixture, device)}
-
     common.save(folder / "history.json", history)
     common.save(folder / "weights.pt", model)
     for name, images in zip(("samples", "samples_mixture", "reconstructions"), [*samples.values(), drawn]):
@@ -306,7 +301,7 @@ def main(cfg):
     common.finish(cfg, folder, data.source, device, model, history[-1]["seconds"],
                   **{f"test_{name}": test[name] for name in ("reconstruction", "kl", "cross_entropy", "kl_per_latent")},
                   test_elbo=-test["reconstruction"] - test["kl"], test_mse=float(((drawn / 255 - data.x_test[:, 0]) ** 2).mean()),
-                  val_objective=history[-1]["val_objective"], variance=model.variance.item(), active_latents=active)
+                  val_objective=history[-1]["val_objective"], variance=model.variance.item(), active_latents=test["active"])
 
 
 if __name__ == "__main__":

@@ -18,14 +18,14 @@ TUPLE = re.compile(r"\(([^()]*,[^()]*(?:\([^()]*\)[^()]*)*)\)")
 
 
 def shape_comments(path):
-    """{line number: [shapes as text]} of all comments that begin with a shape, equation numbers before it aside."""
+    """{line number: ([shapes as text], does "each" follow)} of comments that begin with a shape, equation numbers aside."""
     found = {}
     for number, line in enumerate(Path(path).read_text().splitlines(), 1):
         comment = re.search(r"\s# ((?:\(\d+\)[^(]*)*)(\(.*)$", line)
         if comment and not line.lstrip().startswith("#"):
             shapes = [s.strip() for s in TUPLE.findall(comment[2]) if re.match(r"^[\w\s+*/,()-]+$", s)]
             if shapes:
-                found[number] = shapes
+                found[number] = shapes, " each" in comment[2]
     return found
 
 
@@ -104,10 +104,9 @@ class Checker:
             cls.__init__ = init
 
     def compare(self, line, values, names=None):
-        shapes, self.done = self.comments[line], self.done | {line}
-        bound = {}
-        if len(shapes) == 1:
-            shapes = shapes * len(values)
+        (shapes, each), self.done, bound = self.comments[line], self.done | {line}, {}
+        if each:
+            shapes = shapes * len(values)  # else the first values are meant, one for each shape
         if not values or len(shapes) > len(values):
             return self.errors.append(f"{self.path}:{line}: {shapes} beside {len(values)} tensors")
         for text, value in zip(shapes, values):
@@ -123,8 +122,8 @@ class Checker:
                       (ast.parse(ast.unparse(n), mode="eval").body for n in names) if ast.unparse(n) != "_"])
 
     def trace(self, frame, event, arg):
-        if frame.f_code.co_filename != self.path or frame.f_code.co_name == "__init__":
-            return None
+        if frame.f_code.co_filename != self.path or frame.f_code.co_name == "__init__" or frame.f_code.co_name[0] == "<":
+            return None  # a comprehension has a frame of its own, where the statement around it is not done yet
         pending = [None]
 
         def local(frame, event, arg):

@@ -1,5 +1,6 @@
 """Every script as a user runs it, on little data: what it writes, that it writes the same twice, what it refuses."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -173,7 +174,7 @@ def test_help_explains_every_setting(name):
     done = run(ROOT / f"{name}.py", "--help")
     module = __import__(name)
     assert done.returncode == 0
-    for field in module.Config.__dataclass_fields__.values():
+    for field in dataclasses.fields(module.Config):
         if field.type is not tuple:
             assert "--" + field.name.replace("_", "-") in done.stdout
 

@@ -15,15 +15,18 @@ def configured(module, doodles, out, *flags):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_shape_comments(name, doodles, quick, tmp_path):
+def test_shape_comments(name, doodles, request, tmp_path):
     module = importlib.reload(importlib.import_module(name))  # reload: hooks of an earlier test are gone
     out = tmp_path
     if name in ("cvae", "metrics"):
-        (out / "classifier").symlink_to(quick[1] / "classifier")
+        (out / "classifier").symlink_to(request.getfixturevalue("quick")[1] / "classifier")
     cfg = configured(module, doodles, out)
+    other = {"rnn_ae": ("--summary", "last"), "conv_vae": ("--likelihood", "sigma"), "rnn_vae": ("--likelihood", "unit")}.get(name)
     names = {"L": getattr(cfg, "latent_dim", None), "K": 5, "T": 28, "F": 64, "D": 784}
     with shapes.Checker(module, {k: v for k, v in names.items() if v}) as checker:
         module.main(cfg)
+        if other:  # branches that the defaults leave out
+            module.main(configured(module, doodles, out, *other))
     importlib.reload(module)
     assert not checker.errors, "\n".join(sorted(set(checker.errors))[:20])
     assert not checker.missed, f"{name}.py: shape comments at lines {checker.missed} were never run"
