@@ -272,7 +272,7 @@ def start(cfg, script, record="metrics"):
         require(False, folder, error.strerror, "a folder to write to", "name one by --out")
     except ValueError:
         pass  # not whole, so not ours
-    require(before.get("quick", True) or (cfg.quick, cfg.seed) == (False, before["seed"]), path,
+    require(before.get("quick", True) or (cfg.quick, cfg.seed) == (False, before.get("seed")), path,
             f"a full run with seed {before.get('seed')}", "none, or the same seed", "name another folder by --out")
     for leftover in (path, *folder.glob(".*.tmp")):
         leftover.unlink(missing_ok=True)
