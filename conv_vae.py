@@ -21,8 +21,8 @@ pixels would multiply beta by 784, and the codes would collapse; one over latent
 The likelihood decides how samples look. FID from the prior and from the mixture (below): sigma 88 and 45;
 bernoulli 92 and 61, and sharpened by (7) 53 and 19: so bernoulli it is. unit weighs an error so little that
 the KL collapses to 3 nats (the others: 66 and 36).
-On grey pixels bernoulli is no normalised likelihood (Loaiza-Ganem and Cunningham 2019), and its least
-value is the pixels' own entropy, 82.2 nats on the test drawings, not 0. Do not call it NLL.
+On grey pixels bernoulli is no normalised likelihood (Loaiza-Ganem and Cunningham 2019): no NLL, and its
+least value is the pixels' own entropy, 82.2 nats on the test drawings, not 0.
 
 (7): x_hat is the mean of all drawings that a code allows, and a mean of lines is a blur. A lower T draws
 the likelier value of each pixel. FID of samples (a) and (b) below: 92 and 61 at T = 1; 53 and 19 at 0.33,
@@ -40,7 +40,6 @@ Writes: OUT/conv_vae/ weights.pt, history.json, samples.npy, samples_mixture.npy
         curves.png, convergence.png, reconstructions.png, samples.png, latent.png, metrics.json
 Result: 161 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings; test 165.0 + 36.3 = 201.3 nats;
         all 24 latents active
-
 Beside conv_ae.py: mu and logvar for z, (2), the KL, samples. Beside rnn_vae.py: only the encoder.
 """
 
