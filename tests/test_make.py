@@ -16,7 +16,8 @@ FULL_CHAIN = ["classifier", "rnn_ae", "conv_ae", "rnn_vae", "conv_vae", "metrics
 
 
 def make(folder, *args, **kwargs):
-    env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k != "MFLAGS"}  # this may run under make
+    variables = ("MFLAGS", "PY", "DATA", "OUT", "SEED", "DEVICE", "FLAGS", "QUICK")  # this may run under make, which hands them on
+    env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k not in variables}
     return subprocess.run(["make", "--no-print-directory", *map(str, args)], cwd=folder, capture_output=True, text=True, timeout=400,
                           env=env | {"OMP_NUM_THREADS": "1"}, **kwargs)
 

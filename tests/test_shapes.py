@@ -30,7 +30,7 @@ def test_shape_comments(name, doodles, request, tmp_path):
     importlib.reload(module)
     assert not checker.errors, "\n".join(sorted(set(checker.errors))[:20])
     assert not checker.missed, f"{name}.py: shape comments at lines {checker.missed} were never run"
-    assert len(checker.done) >= 5
+    assert len(checker.done) >= 3
 
 
 def test_the_checker_finds_wrong_comments(tmp_path, monkeypatch):
