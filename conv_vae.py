@@ -26,7 +26,7 @@ least value is the pixels' own entropy, 82.2 nats on the test drawings, not 0.
 
 (7): x_hat is the mean of all drawings that a code allows, and a mean of lines is a blur. A lower T draws
 the likelier value of each pixel. FID of samples (a) and (b) below: 92 and 61 at T = 1; 53 and 19 at 0.33,
-the lowest T at which samples vary no more than real drawings do. Losses and reconstructions: T = 1.
+at which samples vary about as much as real drawings. Losses and reconstructions: T = 1.
 
 Samples: (a) z ~ N(0, I); (b) z ~ a Gaussian mixture fitted to the training codes. N drawings are ln N nats
 of information (8.0 here), so clouds with a KL of tens of nats fill little of N(0, I). The rest is a hole,

@@ -70,7 +70,7 @@ class Config(common.Settings):
     unfold_dim: int = 64  # numbers that the decoder's GRU gets for each row, U in (3)
     steps: int = 3000  # weight updates; fixed, so that 3,200 and 20,000 drawings take the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
-    batch_size: int = 64  # drawings an update; 128 learned more slowly for the same time
+    batch_size: int = 64  # drawings an update
     lr: float = 3e-3  # highest learning rate of the one-cycle schedule; 6e-3 never left the mean drawing
     shift: int = 2  # pixels by which training drawings are moved, besides mirroring
 
@@ -144,7 +144,7 @@ def train(cfg, model, data, device):
     x_train = torch.from_numpy(data.x_train)
     steps = max(1, len(x_train) // cfg.batch_size)  # updates an epoch; a rest shorter than a batch waits
     epochs = cfg.epochs or max(1, round(cfg.steps / steps))
-    # Adam: each weight has a step size of its own. Plain SGD at 0.01 never left the mean drawing here.
+    # Adam: each weight has a step size of its own. Plain SGD at 0.01 leaves the mean drawing late or never.
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
     # One cycle (Smith and Topin 2019): up for a tenth of the time, while the gradients are wild, then
     # down to nearly 0, where the last steps average out the noise of the batches.
