@@ -68,7 +68,7 @@ class Config(common.Settings):
     latent_dim: int = 24  # L, numbers in a code; cvae.py, which is told the category, needs fewer
     width: int = 16  # channels after the first layer; twice as many cost three times the time
     likelihood: Literal["bernoulli", "sigma", "unit"] = "bernoulli"  # (5); measured consequences above
-    temperature: float = 0.33  # T in (7), for bernoulli; chosen on validation drawings, see above
+    temperature: float = 0.33  # T in (7), for bernoulli; so that samples vary about as much as real drawings
     beta: float = 1.0  # weight of the KL; anything but 1 is no bound on the likelihood any more
     components: int = 40  # Gaussians of the mixture that is fitted to the training codes
     steps: int = 3000  # weight updates; fixed, so that 3,200 and 20,000 drawings take the same time
