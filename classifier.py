@@ -12,7 +12,7 @@ So they see training drawings only, and their own test accuracy stands beside wh
 Features are the 64 activations before the last layer, where drawings of a kind lie together whatever
 their pixels. The CNN's feed FID, not the MLP's: it is right more often (0.950 against 0.884), and it
 sees what is wrong with samples. Real test drawings, blurred by one pixel, are at a distance of 121 from
-the sharp ones by the CNN's features (two halves of real ones: 0.4), and of 1.6 by the MLP's (0.2).
+the sharp ones by the CNN's features (real training drawings: 0.4), and of 1.6 by the MLP's (0.2).
 
 Sources: momentum as in Sutskever et al., On the importance of initialization and momentum in deep
 learning, 2013, section 2, in torch.optim.SGD's form; calibration: Guo et al., On calibration of

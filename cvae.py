@@ -13,7 +13,7 @@ code then need not say what is drawn, only how: size, slant, pose.
     (8)  in each block: h * (1 + gain_y) + bias_y, for every channel
 
 Were only the decoder told, z would still carry the category and contradict it. (8) tells every block: 71 %
-of prior samples were recognised; with y at the inputs alone, 53 % (trials of 1,500 updates).
+of prior samples were recognised; with y at the inputs alone, 53 % (trials of an earlier version, 1,500 updates).
 
 Built on conv_vae.py: better than rnn_vae.py by ELBO (-201.3 against -202.0 nats, and so with three seeds),
 a tie by FID (53 ± 2 against 55 ± 2), and faster. Samples: from the prior, or a mixture for each category.
