@@ -54,7 +54,7 @@ class Settings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where this CPU multiplies it natively
     quick: bool = False  # little data, two epochs: does it all run? The figures mean nothing
 
-    MAY_BE_ZERO: ClassVar[set] = {"shift", "dropout", "beta", "weight_decay"}
+    MAY_BE_ZERO: ClassVar[set] = {"shift", "mirror", "dropout", "beta", "weight_decay"}
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -195,8 +195,8 @@ def describe(source):
     return name + ": {train:,} to train, {validation:,} to validate, {test:,} to test".format(**source["drawings"])
 
 
-def augment(x, rng, shift):
-    """Each drawing of x, a tensor (N, 1, 28, 28), moved by up to shift pixels, half of them mirrored.
+def augment(x, rng, shift, mirror=0.5):
+    """Each drawing of x, a tensor (N, 1, 28, 28), moved by up to shift pixels, a share of them mirrored.
 
     Neither makes another category of a drawing. rng: a torch.Generator. Edges are filled with paper.
     """
@@ -205,7 +205,7 @@ def augment(x, rng, shift):
     n, side = len(x), x.shape[-1]
     padded = torch.nn.functional.pad(x[:, 0], (shift,) * 4)  # (N, 28 + 2 shift, 28 + 2 shift)
     rows, columns = torch.randint(2 * shift + 1, (2, n, 1), generator=rng) + torch.arange(side)  # (N, 28) each
-    columns = torch.where(torch.rand(n, 1, generator=rng) < 0.5, columns.flip(1), columns)
+    columns = torch.where(torch.rand(n, 1, generator=rng) < mirror, columns.flip(1), columns)
     return padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]][:, None]  # (N, 1, 28, 28)
 
 

@@ -2,50 +2,60 @@
 
 A set of samples is compared with the real test drawings, not drawing by drawing but as a cloud of
 points: phi(x) in R^64, the features of classifier.py's CNN before its last layer. mu and S are mean
-and covariance of a cloud's points, r marks the real cloud, s the samples'.
+and covariance of a cloud's points, r marks the real cloud, s the samples'. No more than these enters
+FID: the features, after a ReLU, are not Gaussian, so that FID 0 does not mean equal distributions.
 
     (1)  FID   = |mu_r - mu_s|^2 + tr S_r + tr S_s - 2 tr (S_r S_s)^(1/2)
                the squared Wasserstein-2 distance of two Gaussians: squared feature units, 0 is best
     (2)  tr (S_r S_s)^(1/2) = sum_i sqrt(eigenvalue_i(R S_s R)),   R = S_r^(1/2)
-    (3)  FID_inf: FID grows by a term in 1/N the fewer the samples; a line fitted over 1/N, read at 0
+    (3)  FID_inf: FID is too large by about c/N, and c differs from model to model, so that equal N is not
+               quite fair; a line fitted over 1/N, read at 0. May fall below 0; real N stays finite
     (4)  IS    = exp mean_x KL(p(y|x) || p(y)),   p(y) = mean_x p(y|x);   1 to K = 5, 5 is best
     (5)  KID   = mean k(r, r') + mean k(s, s') - 2 mean k(r, s),  k(a, b) = (a.b / 64 + 1)^3
-               over pairs of different points: unbiased, may be below 0; 0 is best
-    (6)  precision = share of samples within some real point's distance to its 3rd neighbour
-         recall    = share of real points within some sample's distance to its 3rd neighbour
+               without a point's k with itself: unbiased, may be below 0; 0 is best
+    (6)  precision = share of samples that lie in some real point's ball, whose radius is the distance
+               to its 3rd nearest real point; recall = share of real points in some sample's ball
     (7)  diversity = mean squared pixel distance of two samples, divided by that of two real drawings
+    (8)  novelty = median pixel distance of a sample to the nearest training drawing, divided by that
+               of a real test drawing: 0 is a copy. (7), (8): 1 is what real drawings have, not the best
 
-FID sees quality and diversity at once and cannot say which is missing; precision speaks of quality
-alone and recall of diversity alone. The inception score looks at samples only: one perfect drawing
-of each category, repeated, scores 5. That is why no figure stands alone here.
+FID sees quality and diversity at once and cannot say which is missing; precision is to speak of
+quality and recall of diversity. The inception score looks at samples only: one perfect drawing of
+each category, repeated, scores 5. FID, IS and precision are all best for copies of training drawings:
+novelty is not. That is why no figure stands alone here.
 
 "FID" is the name for Inception features of photographs. Ours are a small judge's of 28x28 drawings:
 the numbers compare within one table of ours, never with a paper's, nor across two trainings of the
-judge. Every row uses the same number N of drawings, and carries the spread (standard deviation) over
-five subsets. Rows for orientation: real training drawings (the floor: nobody can be better), blurred
-real drawings, noise, and the autoencoders' reconstructions.
+judge. Every row uses the same number N of drawings (a file with fewer uses all) and carries the spread
+(standard deviation) over five subsets of the samples; the error that comes from the one set of test
+drawings and the one judge is not in it. A set of no more than N drawings has one subset and no spread.
+Rows for orientation: real training drawings (the floor: what other real drawings score), blurred real
+drawings, noise, and the autoencoders' reconstructions.
 
 Papers: FID: Heusel et al. 2017, equation 6; distance of Gaussians: Dowson and Landau 1982; FID_inf:
-Chong and Forsyth 2020, section 4; IS: Salimans et al. 2016, section 4; KID: Binkowski et al. 2018,
-section 4; precision and recall: Kynkaanniemi et al. 2019, section 2.
+Chong and Forsyth 2020; IS: Salimans et al. 2016, section 4; KID: Binkowski et al. 2018, section 4;
+precision and recall: Kynkaanniemi et al. 2019, section 2.
 
 Run:    python metrics.py --out OUT [FILE.npy ...]      (or: make metrics)
         scores every OUT/*/samples*.npy, and any FILE (N, 28, 28) you name; FILE_labels.npy beside a
         file holds the categories that were asked for
 Writes: OUT/metrics/ metrics.json, table.md, table.png
-Result: 20 s on 2 cores for 14 rows; README.md has the table. What it taught: with our judge precision
-        is blind (noise has 0.98, because the balls of the few real drawings that look like nothing else
-        cover the middle of the space), while FID (122) and the inception score (1.15) see noise at once
+Result: 20 s on 2 cores for 14 rows; README.md has the table. What it taught: with our judge precision is
+        blind (noise has 0.98: all of it has nearly the same features, and they lie in a few real drawings'
+        balls), while the inception score (1.15) sees noise at once. FID is far from the floor (0.4) for
+        noise (122), but as far for blurred drawings (121), which one still recognises
 """
 
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
+from sklearn.metrics import pairwise_distances_argmin_min
 
 import common
 from classifier import load_judges, predict, softmax
@@ -59,7 +69,8 @@ from classifier import load_judges, predict, softmax
 class Config(common.Settings):
     files: tuple = ()  # further .npy files to score, uint8 or float 0..1, (N, 28, 28)
     only: str = ""  # score these scripts' samples alone, comma between: rnn_vae,conv_vae
-    table: str = "metrics"  # name of the JSON file in OUT/metrics/; the table and picture are named after it
+    table: str = "metrics"  # names the files in OUT/metrics/: NAME.json, .md and .png, but table.md and table.png for metrics
+    judge: Literal["cnn", "mlp"] = "cnn"  # whose features and opinions are used; classifier.py says why the CNN's
     subsets: int = 5  # subsets over which a figure's spread is taken
     n: int = 1000  # drawings in a subset; fewer where there are fewer test drawings
     k: int = 3  # neighbours in precision and recall, as in the paper
@@ -94,12 +105,12 @@ def frechet_distance(mu1, cov1, mu2, cov2):
         raise ValueError("found NaN or infinity, expected finite numbers")
     if not (np.allclose(cov1, cov1.T) and np.allclose(cov2, cov2.T)):
         raise ValueError("found an asymmetric covariance")
-    # (2): S_r S_s is not symmetric, so its square root may turn out complex. R S_s R has the same
-    # eigenvalues and is symmetric: eigh finds them real. The trace needs no more than these.
+    # (2): S_r S_s is not symmetric; its eigenvalues are real, but a general square root of it, rounded,
+    # gets imaginary parts. R S_s R has the same eigenvalues and is symmetric: eigh finds them real.
     values, vectors = np.linalg.eigh(cov1)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T  # R, (F, F)
-    # Rank-deficient covariances have eigenvalues of -1e-17 where 0 is meant: clipped. Adding a
-    # small multiple of the identity instead, as is often done, would change the distance.
+    # Where a covariance has not full rank, rounding makes eigenvalues a little negative: set to 0. Adding
+    # a small multiple of the identity instead, as is often done, would change the distance.
     trace_of_root = np.sqrt(np.linalg.eigvalsh(root @ cov2 @ root).clip(min=0)).sum()  # (2)
     return float(((mu1 - mu2) ** 2).sum() + np.trace(cov1) + np.trace(cov2) - 2 * trace_of_root)  # (1)
 
@@ -113,7 +124,7 @@ def fid_infinity(real, fake, rng, sizes=10):
     """FID with N extrapolated to infinity, equation (3), from all samples at hand.
 
     Ten subset sizes, evenly spaced from a fifth of the samples to all of them; the line's value at 1/N = 0.
-    The real cloud stays as it is, so that the bias of its own size remains.
+    The real cloud stays as it is: the bias of its own size remains. Source: Chong and Forsyth 2020.
     """
     ns = np.linspace(len(fake) // 5, len(fake), sizes).astype(int)
     if ns[0] < 2:
@@ -135,7 +146,7 @@ def inception_score(probs):
     if probs.ndim != 2 or len(probs) == 0 or (probs < 0).any() or not np.allclose(probs.sum(axis=1), 1, atol=1e-4):
         raise ValueError(f"found {probs.shape}, expected (N, K) with rows that are probabilities")
     marginal = probs.mean(axis=0)  # p(y), (K,)
-    # 0 log 0 = 0: where p is 0 any logarithm will do, so it is taken of 1
+    # 0 log 0 = 0: where p is 0, log 1 stands in for log 0, which is not finite
     kl = (probs * (np.log(np.where(probs > 0, probs, 1)) - np.log(np.where(marginal > 0, marginal, 1)))).sum(axis=1)  # (N,)
     return float(np.exp(kl.mean()))
 
@@ -162,8 +173,8 @@ def kernel_distance(real, fake):
 def precision_recall(real, fake, k=3):
     """(precision, recall), equation (6); features (N, F), (M, F).
 
-    A cloud's region is the union of balls around its points, each as wide as the distance to the
-    point's k-th neighbour. Source: Kynkaanniemi et al. 2019, section 2.
+    A cloud's region is the union of balls around its points; a ball's radius is the distance to the
+    point's k-th nearest neighbour in the same cloud. Source: Kynkaanniemi et al. 2019, section 2.
     """
     def reach(points):  # column 0 of the sorted distances is the point itself
         return np.sort(cdist(points, points), axis=1)[:, min(k, len(points) - 1)]  # (N,)
@@ -175,16 +186,21 @@ def precision_recall(real, fake, k=3):
 def diversity(images):
     """Mean squared pixel distance between two different drawings of (N, 28, 28), before equation (7)'s ratio.
 
-    The mean over all pairs of |a - b|^2 is twice the sum of the pixels' variances: no pair is visited.
+    The mean of |a - b|^2 over all pairs is twice the sum of the pixels' variances, with ddof=1: no pair is visited.
     """
     return float(2 * images.reshape(len(images), -1).var(axis=0, ddof=1).sum(dtype=np.float64))
+
+
+def distance_to_training(images, train):
+    """Median pixel distance from a drawing of (N, 28, 28) to the nearest of train (M, 28, 28), before equation (8)'s ratio."""
+    return float(np.median(pairwise_distances_argmin_min(images.reshape(len(images), -1), train.reshape(len(train), -1))[1]))
 
 
 # ---- 4. Scoring a file ----------------------------------------------------------------------------------
 
 def score(cfg, images, real, judges, device, labels=None, real_labels=None):
     """One row of the table: drawings (M, 1, 28, 28) against the real ones, mean and spread of each figure."""
-    logits, features = predict(judges.cnn, images, device)
+    logits, features = predict(getattr(judges, cfg.judge), images, device)
     probs, n = softmax(logits), min(cfg.n, len(real["images"]), len(images))
     rng = np.random.default_rng(0)
     order = rng.permutation(len(images))
@@ -199,10 +215,12 @@ def score(cfg, images, real, judges, device, labels=None, real_labels=None):
         precision, recall = precision_recall(reals, features[pick], cfg.k)
         columns["precision"].append(precision), columns["recall"].append(recall)
     row = {"n": n, "total": len(images), "fid_infinity": fid_infinity(real["features"], features, rng),
-           "diversity": diversity(images) / diversity(real["images"])}
+           "diversity": diversity(images) / diversity(real["images"]),
+           "novelty": distance_to_training(images[order[:n]], real["train"]) / real["distance_to_training"]}
     for name, values in columns.items():
-        row[name], row[name + "_sd"] = float(np.mean(values)), float(np.std(values, ddof=1)) if cfg.subsets > 1 else 0.0
-    if labels is not None:  # asked for: is it recognised, and is not always the same drawing shown?
+        row[name] = float(np.mean(values))
+        row[name + "_sd"] = float(np.std(values, ddof=1)) if cfg.subsets > 1 and n < len(images) else None  # else all subsets are one
+    if labels is not None:  # asked for: is the category recognised, and do drawings within it vary?
         row["accuracy"] = float((probs.argmax(axis=1) == labels).mean())
         within = [diversity(images[labels == k]) / diversity(real["images"][real_labels == k])
                   for k in range(len(common.CLASSES)) if (labels == k).sum() > 1 and (real_labels == k).sum() > 1]
@@ -226,7 +244,7 @@ def read_samples(path, quick):
 COLUMNS = {  # name: (heading, format, has a spread)
     "fid": ("FID", "{:.2f}", True), "fid_infinity": ("FID, N = inf", "{:.2f}", False), "kid": ("KID", "{:.3f}", True),
     "inception_score": ("IS", "{:.2f}", True), "precision": ("precision", "{:.2f}", True), "recall": ("recall", "{:.2f}", True),
-    "diversity": ("diversity", "{:.2f}", False), "accuracy": ("as asked", "{:.1%}", False),
+    "diversity": ("diversity", "{:.2f}", False), "novelty": ("novelty", "{:.2f}", False), "accuracy": ("as asked", "{:.1%}", False),
     "diversity_within": ("diversity within", "{:.2f}", False)}
 
 
@@ -236,7 +254,8 @@ def markdown(rows):
     cells = [["drawings", "N"] + [heading for heading, _, _ in used.values()]]
     for name, row in rows.items():
         cells.append([name, str(row["n"])] + [
-            "" if key not in row else form.format(row[key]) + (" ± " + form.format(row[key + "_sd"]) if spread else "")
+            "" if key not in row else form.format(row[key])
+            + (" ± " + form.format(row[key + "_sd"]) if spread and row[key + "_sd"] is not None else "")
             for key, (_, form, spread) in used.items()])
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     lines = ["| " + " | ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))) + " |"
@@ -250,12 +269,12 @@ def plot_table(cfg, path, rows, source):
     at = np.arange(len(names))
     panels = (("fid", "FID (log scale): smaller is better"), ("inception_score", "inception score: 5 is best"))
     for ax, (key, title) in zip(axes[0], panels):
-        ax.barh(at, [rows[n][key] for n in names], xerr=[rows[n][key + "_sd"] for n in names], height=0.65,
+        ax.barh(at, [rows[n][key] for n in names], xerr=[rows[n][key + "_sd"] or 0 for n in names], height=0.65,
                 color=["0.65" if n in ORIENTATION or n.endswith("reconstructions") else common.COLORS[0] for n in names])
         ax.set(title=title)
     axes[0, 0].set(xscale="log")
     for shift, key in ((-0.2, "precision"), (0.2, "recall")):
-        axes[0, 2].barh(at + shift, [rows[n][key] for n in names], xerr=[rows[n][key + "_sd"] for n in names], height=0.36,
+        axes[0, 2].barh(at + shift, [rows[n][key] for n in names], xerr=[rows[n][key + "_sd"] or 0 for n in names], height=0.36,
                         color=common.COLORS[1 if key == "precision" else 2], label=key)
     axes[0, 2].set(title="precision and recall: 1 is best", xlim=(0, 1.05))
     axes[0, 2].legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.06))
@@ -294,14 +313,15 @@ def main(cfg):
     folder = common.start(cfg, __file__, cfg.table)
     begin = time.time()
 
-    logits, features = predict(judges.cnn, data.x_test, device)
-    real = {"images": data.x_test, "features": features, "moments": mean_and_covariance(features)}
+    logits, features = predict(getattr(judges, cfg.judge), data.x_test, device)
+    real = {"images": data.x_test, "features": features, "moments": mean_and_covariance(features), "train": data.x_train,
+            "distance_to_training": distance_to_training(data.x_test, data.x_train)}
     noise = np.random.default_rng(0).random((cfg.n if cfg.quick else 5 * cfg.n, 1, 28, 28), np.float32)
     sets = dict(zip(ORIENTATION, ((data.x_train, None), (gaussian_filter(data.x_test, (0, 0, 1, 1)), None), (noise, None)))) | sets
     rows = {name: score(cfg, images, real, judges, device, labels, data.y_test) for name, (images, labels) in sets.items()}
 
     accuracy = float((logits.argmax(axis=1) == data.y_test).mean())
-    title = (f"Against {len(data.x_test):,} test drawings; judge: the CNN, {accuracy:.1%} of them right; mean ± standard "
+    title = (f"Against {len(data.x_test):,} test drawings; judge: the {cfg.judge.upper()}, {accuracy:.1%} of them right; mean ± standard "
              f"deviation over {cfg.subsets} subsets of N. {common.describe(data.source)}.")
     text = markdown(rows)
     print(title, text, sep="\n")
@@ -309,7 +329,7 @@ def main(cfg):
         file.write(f"{title}\n\n{text}\n".encode())
     plot_table(cfg, folder / f"{cfg.table}.png".replace("metrics.png", "table.png"), rows, data.source)
     better = better_vae(Path(cfg.out), rows)
-    common.finish(cfg, folder, data.source, device, judges.cnn, time.time() - begin, cfg.table,
+    common.finish(cfg, folder, data.source, device, getattr(judges, cfg.judge), time.time() - begin, cfg.table, judge=cfg.judge,
                   judge_test_accuracy=accuracy, rows=rows, better=better)
 
 

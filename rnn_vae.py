@@ -1,23 +1,24 @@
 """Recurrent variational autoencoder: rows are read as a time series, new drawings come from noise.
 
-rnn_ae.py gives each drawing a point z; between the points the decoder has never been asked, and a
-random z draws nothing. Here the encoder gives each drawing a small Gaussian cloud, and a second term
+rnn_ae.py gives each drawing a point z; between the points the decoder is untrained, and a random z
+draws nothing that one would recognise. Here the encoder gives each drawing a small Gaussian cloud, and a second term
 of the loss pulls all clouds towards one standard normal: from there new drawings are sampled.
 
     (1)  mu, logvar = f(x)                              q(z|x) = N(mu, diag(exp logvar)), z in R^L
     (2)  z = mu + exp(logvar / 2) * eps,  eps ~ N(0, I)                     reparameterisation
     (3)  x_hat = sigmoid(g(z))                          mean of p(x|z); the prior p(z) is N(0, I)
-    (4)  -ELBO = R + beta KL                            nats a drawing, minimised; beta = 1
-    (5)  R = -ln p(x|z), one of
-         bernoulli:  sum_d -x_d ln x_hat_d - (1 - x_d) ln(1 - x_hat_d)
-         sigma:      sum_d (x_d - x_hat_d)^2 / (2 s^2) + ln(2 pi s^2) / 2,  s^2 = the mean squared error
+    (4)  R + beta KL                                    minimised, nats a drawing; beta = 1: it is -ELBO
+    (5)  R = E[-ln p(x|z)] over q(z|x), estimated with one z; -ln p(x|z) is one of
+         bernoulli:  sum_d [-x_d ln x_hat_d - (1 - x_d) ln(1 - x_hat_d)]
+         sigma:      sum_d [(x_d - x_hat_d)^2 / (2 s^2) + ln(2 pi s^2) / 2],  s^2 = the batch's mean error^2
          unit:       sigma with s = 1
     (6)  KL(q(z|x) || p(z)) = 1/2 sum_l (mu_l^2 + exp logvar_l - 1 - logvar_l)
-    (7)  drawn: sigmoid(g(z) / T), the mean of p(x|z)^(1/T), normalised; T = 0.33 for bernoulli
+    (7)  drawn: sigmoid(g(z) / T), the mean of the Bernoulli p(x|z)^(1/T), renormalised; T = 0.33
 
 f is the gated recurrent encoder of rnn_ae.py, whose docstring writes the cell out; g is the
-convolutional decoder of conv_vae.py, whose docstring says why the terms are sums, why bernoulli, what
-T is for, and why prior samples fall into a hole that samples from a mixture avoid.
+convolutional decoder of conv_vae.py, whose docstring says why the terms are sums, why bernoulli and what
+its nats mean for grey x, what T is for, and why prior samples fall into a hole (codes that p(z) makes
+likely and no drawing has) that samples from a mixture avoid.
 
 Papers: Kingma and Welling, Auto-encoding variational Bayes, 2014, section 2.4 for (2), appendix B for
 (6); Cho et al. 2014, section 2.3, for the GRU; Rybkin et al. 2021 for sigma; Ghosh et al. 2020 for the
@@ -27,10 +28,10 @@ Run:    python rnn_vae.py --data DATA        (or: make rnn_vae)
 Writes: OUT/rnn_vae/ weights.pt, history.json, samples.npy, samples_mixture.npy, reconstructions.npy,
         curves.png, reconstructions.png, samples.png, latent.png, metrics.json
 Result: 255 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings; test 165.7 + 36.3 = 202.0 nats;
-        FID of prior samples 55, of mixture samples 21 (conv_vae.py: 161 s, 201.3 nats, 53, 19)
+        metrics.py's FID of prior samples 55, of mixture samples 21 (conv_vae.py: 161 s, 201.3 nats, 53, 19)
 
-Beside rnn_ae.py: mu and logvar for z, (2), the KL, samples, and a convolutional decoder. Beside
-conv_vae.py: only the encoder; conv_vae.py draws the convergence of both.
+New beside rnn_ae.py: mu and logvar for z, (2), the KL, samples, a convolutional decoder, and the settings
+of conv_vae.py, from which only the encoder differs; that file compares how fast the two converge.
 """
 
 import math
@@ -58,21 +59,21 @@ class Config(common.Settings):
     hidden_dim: int = 128  # the GRU's state in one direction
     row_dim: int = 32  # numbers that the code reads of each row's state
     width: int = 16  # channels of the decoder, as in conv_vae.py
-    likelihood: Literal["bernoulli", "sigma", "unit"] = "bernoulli"  # (5); measured consequences above
-    temperature: float = 0.33  # T in (7), for bernoulli; so that samples vary about as much as real drawings
-    beta: float = 1.0  # weight of the KL; anything but 1 is no bound on the likelihood any more
+    likelihood: Literal["bernoulli", "sigma", "unit"] = "bernoulli"  # (5); measured consequences in conv_vae.py
+    temperature: float = 0.33  # T in (7), for bernoulli: samples' pixel variance is then about that of real drawings
+    beta: float = 1.0  # weight of the KL; above 1 a looser bound, below 1 none
     components: int = 40  # Gaussians of the mixture that is fitted to the training codes
-    steps: int = 3000  # weight updates; fixed, so that 3,200 and 20,000 drawings take the same time
+    steps: int = 3000  # weight updates; fixed, so that 3,000 and 20,000 drawings take the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
     batch_size: int = 128  # drawings an update
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
-    shift: int = 2  # pixels by which training drawings are moved, besides mirroring
+    shift: int = 2  # pixels by up to which training drawings are moved, besides mirroring
 
 
 # ---- 2. Model ---------------------------------------------------------------------------------------
 
 def block(conv):
-    """A convolution, each channel normalised over the batch, SiLU. No bias: BatchNorm subtracts a mean, and it with it."""
+    """A convolution, each channel normalised over the batch, SiLU. No bias: BatchNorm subtracts the mean, and would cancel it."""
     return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.SiLU())
 
 
@@ -91,7 +92,7 @@ class Encoder(nn.Module):
         h, _ = self.gru(x)  # (B, T, 256)
         h = self.row(h).flatten(1)  # (B, T * 32)
         # The log-variance, not the variance: any real number will do, so the layer needs no constraint, exp
-        # makes it positive, and 1e-3 is as easy to reach as 1. In float32: exp would multiply rounding.
+        # makes it positive, and 1e-3 is as easy to reach as 1. From here on float32, so that exp and sums round less.
         mu, logvar = self.code(h).float().chunk(2, dim=1)  # (1), (B, L) each
         return mu, logvar
 
@@ -101,8 +102,8 @@ class Decoder(nn.Module):
 
     def __init__(self, latent_dim, width):
         super().__init__()
-        # The kernel of a transposed convolution, 4, is a multiple of its stride, 2: else neighbouring
-        # pixels get different numbers of contributions and a chessboard shows (Odena et al. 2016).
+        # The kernel of a transposed convolution, 4, is a multiple of its stride, 2: else neighbouring pixels
+        # (away from the edge) get different numbers of contributions, and a chessboard shows (Odena et al. 2016).
         self.layers = nn.Sequential(  # (B, L)
             nn.Linear(latent_dim, 256), nn.SiLU(),  # (B, 256)
             nn.Linear(256, 4 * width * 7 * 7), nn.SiLU(),  # (B, 3136)
@@ -128,8 +129,8 @@ class VAE(nn.Module):
 
     def reparameterise(self, mu, logvar, rng=None):
         """Equation (2); (B, L) each. rng: a torch.Generator on the CPU, or None for the global one."""
-        # Drawing z directly from N(mu, sigma^2) has no derivative in mu. Here the randomness comes
-        # from outside, and z is a smooth function of mu and logvar: the gradient passes through.
+        # A z drawn from N(mu, sigma^2) as such has no derivative with respect to mu. Here the randomness
+        # comes from outside, z is a smooth function of mu and logvar, and the gradient passes through.
         eps = torch.randn(mu.shape, generator=rng).to(mu.device)  # (B, L)
         return mu + torch.exp(0.5 * logvar) * eps  # the half: sigma is the root of exp(logvar)
 
@@ -144,7 +145,7 @@ class VAE(nn.Module):
 def reconstruction(logits, x, likelihood, variance):
     """Equation (5) for each drawing, (B,), in nats; logits, x: (B, 1, 28, 28)."""
     if likelihood == "bernoulli":
-        # From logits: sigmoid followed by log would be log(0) for a pixel that is surely white.
+        # From logits: in float32 sigmoid(17) is 1, and ln(1 - x_hat) would be -inf for a pixel that is surely ink.
         return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=(1, 2, 3))  # (B,)
     s2 = variance if likelihood == "sigma" else torch.ones_like(variance)
     error = (torch.sigmoid(logits) - x) ** 2  # (B, 1, 28, 28)
@@ -161,17 +162,17 @@ def kl_divergence(mu, logvar):
 def train(cfg, model, data, device):
     """The whole loop; returns the history, one record an epoch."""
     x_train = torch.from_numpy(data.x_train)
-    steps = max(1, len(x_train) // cfg.batch_size)  # updates an epoch; a rest shorter than a batch waits
-    epochs = cfg.epochs or max(1, round(cfg.steps / steps))
+    per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates; drawings that fill no batch are left out until the next shuffle
+    epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
-    # One cycle (Smith and Topin 2019): up for a tenth of the time, then down to nearly 0, averaging the noise out.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, total_steps=epochs * steps, pct_start=0.1)
+    # One cycle (Smith and Topin 2019): up for a tenth of the time, then down to nearly 0; Adam's beta1 goes the other way.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, total_steps=max(11, epochs * per_epoch), pct_start=0.1)
     data_rng = torch.Generator().manual_seed(cfg.seed)  # its own: nothing else can change the order
     history, begin = [], time.time()
     for epoch in range(1, epochs + 1):
         model.train()
         x_epoch = common.augment(x_train, data_rng, cfg.shift)  # moved and mirrored anew each epoch
-        order = torch.randperm(len(x_train), generator=data_rng)[:steps * cfg.batch_size]
+        order = torch.randperm(len(x_train), generator=data_rng)[:per_epoch * cfg.batch_size]
         total = np.zeros(2)
         for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}"):
             x = x_epoch[batch].to(device)  # (B, 1, 28, 28)
@@ -185,7 +186,7 @@ def train(cfg, model, data, device):
             loss = r + cfg.beta * kl  # (4)
             optimizer.zero_grad()  # else this batch's gradients would be added to the last one's
             loss.backward()
-            # A rare huge gradient would throw the weights far off; the bound is wide, for sums over 784 pixels.
+            # A spike would swell Adam's mean square gradient, and so stall many updates after it. The median norm is 61.
             nn.utils.clip_grad_norm_(model.parameters(), max_norm=100.0)
             optimizer.step()
             schedule.step()
@@ -211,7 +212,7 @@ def evaluate(cfg, model, images, device):
     """
     was_training = model.training
     model.eval()  # BatchNorm uses its running statistics, so that a result does not depend on the batch
-    rng = torch.Generator().manual_seed(cfg.seed + 1)  # the same eps at every call: figures compare
+    rng = torch.Generator().manual_seed(cfg.seed + 1)  # the same eps at every call, so that figures can be compared
     sums, parts = np.zeros(2), []
     for x in torch.from_numpy(images).to(device).split(500):
         with common.autocast(cfg, device):
@@ -221,14 +222,14 @@ def evaluate(cfg, model, images, device):
         parts.append((mu.cpu(), logvar.cpu(), kl_divergence(mu, logvar).cpu()))  # (6)
     model.train(was_training)
     mu, logvar, kl = (torch.cat(part) for part in zip(*parts))  # (N, L) each
-    # sums over all drawings, divided once: a mean of batch means would overrate a short last batch
+    # sums over all drawings, divided once: a mean of batch means would give a short last batch too much weight
     return {"reconstruction": sums[0] / len(images), "cross_entropy": sums[1] / len(images), "kl": kl.sum().item() / len(images),
             "kl_per_latent": kl.mean(dim=0).tolist(), "active": int((kl.mean(dim=0) > 0.01).sum()), "mu": mu, "logvar": logvar}
 
 
 @torch.no_grad()
 def decode(cfg, model, z, device, temperature=None):
-    """Equation (7): codes (N, L) -> drawings uint8 (N, 28, 28). Pixels drawn at random would be grey noise."""
+    """Equation (7): codes (N, L) -> drawings uint8 (N, 28, 28)."""
     model.eval()
     # a Gaussian to the power 1/T has the same mean: only a Bernoulli's moves
     t = (temperature or cfg.temperature) if cfg.likelihood == "bernoulli" else 1.0
@@ -241,10 +242,9 @@ def sample_mixture(cfg, mu, logvar, n):
     """n codes (n, L) from a Gaussian mixture, full covariances, fitted to training codes; mu, logvar: (N, L)."""
     rng = torch.Generator().manual_seed(cfg.seed + 2)
     z = mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=rng)  # clouds, not only their centres
-    # In float64, and reg_covar: a component that caught few codes would have a covariance of no full rank.
+    # In float64, and reg_covar: a component that caught few codes would have a nearly singular covariance.
     mixture = GaussianMixture(min(cfg.components, max(1, len(z) // 20)), reg_covar=1e-3, random_state=cfg.seed).fit(z.double())
-    z = torch.from_numpy(mixture.sample(n)[0]).float()  # (n, L), sorted by component
-    return z[torch.randperm(n, generator=rng)]
+    return torch.from_numpy(mixture.sample(n)[0]).float()[torch.randperm(n, generator=rng)]  # (n, L); it comes sorted by component
 
 
 # ---- 6. Pictures ------------------------------------------------------------------------------------

@@ -220,6 +220,15 @@ def test_diversity_is_the_mean_over_pairs():
     assert metrics.diversity(np.repeat(x[:1], 4, axis=0)) == pytest.approx(0, abs=1e-9)
 
 
+def test_distance_to_training_is_zero_for_copies_alone():
+    rng = np.random.default_rng(0)
+    train = rng.random((20, 1, 28, 28)).astype(np.float32)
+    assert metrics.distance_to_training(train[::-1], train) == pytest.approx(0, abs=1e-2)
+    x = rng.random((5, 1, 28, 28)).astype(np.float32)
+    expected = np.median([min(np.sqrt(((a - b) ** 2).sum()) for b in train) for a in x])
+    assert metrics.distance_to_training(x, train) == pytest.approx(expected, rel=1e-4)
+
+
 def test_recognised_agrees_with_metrics_diversity(monkeypatch):
     rng = np.random.default_rng(0)
     labels = np.arange(5).repeat(6)
@@ -262,6 +271,8 @@ def test_augment_moves_and_mirrors_and_does_nothing_else():
     x[:, 0, 10, 5], x[:, 0, 20, 6] = 1.0, 0.5  # two dots: a mirror image is told from a shift
     moved = common.augment(x, torch.Generator().manual_seed(0), shift=2)
     assert moved.shape == x.shape
+    assert torch.equal(common.augment(x, torch.Generator().manual_seed(0), shift=0, mirror=0.0), x)
+    assert torch.equal(common.augment(x, torch.Generator().manual_seed(0), shift=0, mirror=1.0), x.flip(-1))
     torch.testing.assert_close(moved.sum((1, 2, 3)), torch.full((400,), 1.5))
     seen = {tuple(torch.nonzero(d[0] == 1.0)[0].tolist()) for d in moved}
     expected = {(10 + dy, column + dx) for dy in range(-2, 3) for dx in range(-2, 3) for column in (5, 22)}

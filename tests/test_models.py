@@ -30,7 +30,7 @@ def trained(module, build, batch, **settings):
     torch.manual_seed(0)
     cfg = module.Config(**{"epochs": 150, "batch_size": 32, "precision": "float32"} | settings)
     model = build(cfg)
-    original, common.augment = common.augment, lambda x, rng, shift: x
+    original, common.augment = common.augment, lambda x, rng, shift, mirror=0.5: x
     try:
         return cfg, model, module.train(cfg, model, batch, CPU)
     finally:
@@ -149,6 +149,15 @@ def test_cvae_listens_to_the_condition_in_every_block(batch):
     torch.nn.init.normal_(blocks[0].condition.weight)
     assert not torch.equal(blocks[0](h, eye[[0, 1]]), blocks[0](h, eye[[2, 2]]))
     assert not torch.equal(model.decoder(z, eye[:1]), model.decoder(z, eye[1:2]))
+
+
+def test_linear_condition_leaves_the_blocks_alone(batch):
+    """--condition linear: the blocks' gains and biases stay 0 through training, and what else there is learns."""
+    model = trained(cvae, lambda c: cvae.CVAE(c.latent_dim, c.width, c.condition), batch, condition="linear", epochs=3)[1]
+    blocks = [m for m in model.modules() if isinstance(m, cvae.Block)]
+    assert all(b.condition.weight.abs().max() == 0 for b in blocks)
+    told = trained(cvae, lambda c: cvae.CVAE(c.latent_dim, c.width, c.condition), batch, epochs=3)[1]
+    assert all(m.condition.weight.abs().max() > 0 for m in told.modules() if isinstance(m, cvae.Block))
 
 
 def test_mixture_has_the_codes_moments():
