@@ -23,10 +23,10 @@ def test_holdout_shows_validation_drawings_and_hides_the_test_drawings(doodles, 
 
 
 def test_sweep_scores_temperatures_and_mixtures(quick):
-    """On the quick run that is there anyway: a row a temperature, and a colder sample differs more."""
+    """On the quick run that is there anyway: a row a temperature, and no colder sample differs less."""
     done = subprocess.run([sys.executable, ROOT / "tests/sweep.py", quick[1]], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith(("| conv_vae", "| cvae"))]
     assert len(rows) == 4 * (3 + 6) and {row[1].strip() for row in rows} == {"0.25", "0.33", "0.5", "1.0"}
     diversity = {(row[0].strip(), float(row[1])): float(row[3]) for row in rows}
-    assert all(diversity[name, 0.25] > diversity[name, 1.0] for name in {name for name, _ in diversity})
+    assert all(diversity[name, 0.25] >= diversity[name, 1.0] for name in {name for name, _ in diversity})
