@@ -4,6 +4,7 @@
 #      |--> rnn_ae                             |                    |
 #      |--> conv_ae                            |                    |
 #      |--> rnn_vae -> conv_vae -> metrics of both VAEs -> cvae -> metrics of all
+#      `--> mlp_numpy -> mlp_torch,  embed_numpy -> embed_torch          (make scratch; not in make all)
 #
 # A script's target is OUT/<script>/metrics.json, which it writes last: the file exists when the run
 # came to its end, so an interrupted one starts again, and a finished one is left alone until the
@@ -16,6 +17,8 @@ DEVICE ?= auto
 OUT    ?= out$(if $(filter-out 0,$(SEED)),_seed$(SEED))
 # flags for the scripts that are named on make's command line: make conv_vae FLAGS="--latent-dim 16"
 FLAGS  ?=
+# a file of word vectors in GloVe's text format, for embed_numpy; without it, vectors of the spelling
+GLOVE  ?=
 
 # Without PY= the Makefile sets up .venv and uses its Python; with it, nothing is installed.
 ifeq ($(origin PY),undefined)
@@ -26,28 +29,34 @@ endif
 
 SCRIPTS    := classifier rnn_ae conv_ae rnn_vae conv_vae cvae
 TARGETS    := $(foreach s,$(SCRIPTS),$(OUT)/$(s)/metrics.json)
+SCRATCH    := mlp_numpy mlp_torch embed_numpy embed_torch
+MORE       := $(foreach s,$(SCRATCH),$(OUT)/$(s)/metrics.json)
 VAE_TABLE  := $(OUT)/metrics/vaes.json
 TABLE      := $(OUT)/metrics/metrics.json
 DATA_FILES := $(foreach s,train test,$(DATA)/$(s)_images.npy $(DATA)/$(s)_labels.npy)
 DATA_READY := $(OUT)/data.txt
 QUICK      ?=
-RUN         = $(PY) $(1).py --data $(DATA) --out $(OUT) --seed $(SEED) --device $(DEVICE) $(QUICK) \
-              $(if $(filter $(1) all,$(MAKECMDGOALS)),$(FLAGS))
+ARGUMENTS   = --data $(DATA) --out $(OUT) --seed $(SEED) $(QUICK) $(if $(filter $(1) all,$(MAKECMDGOALS)),$(FLAGS))
+RUN         = $(PY) $(1).py $(ARGUMENTS) --device $(DEVICE)
+RUN_MORE    = $(PY) -m more.$(1) $(ARGUMENTS) $(if $(findstring numpy,$(1)),,--device $(DEVICE))
 
-.PHONY: help all data quick test lint check clean metrics setup FORCE $(SCRIPTS)
+.PHONY: help all scratch data quick test lint check clean metrics setup FORCE $(SCRIPTS) $(SCRATCH)
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make all       set up, get the data, train and score everything: pictures and figures in OUT"
 	@echo "make quick     the same on little data, in a few minutes, into out_quick: does it all run?"
 	@echo "make SCRIPT    one of: $(SCRIPTS) metrics (and what it needs)"
+	@echo "make scratch   classification from scratch: $(SCRATCH) (each a target, too)"
 	@echo "make data      put the four .npy files into DATA"
 	@echo "make check     compare OUT with the bands in README.md"
 	@echo "make test      lint and tests;   make lint   ruff alone"
 	@echo "make clean     delete OUT and out_quick (not the data, not .venv)"
-	@echo "variables      DATA=$(DATA) OUT=$(OUT) SEED=$(SEED) DEVICE=$(DEVICE) FLAGS=$(FLAGS) PY=$(PY)"
+	@echo "variables      DATA=$(DATA) OUT=$(OUT) SEED=$(SEED) DEVICE=$(DEVICE) FLAGS=$(FLAGS) GLOVE=$(GLOVE) PY=$(PY)"
 
 all: $(TARGETS) $(TABLE)
+
+scratch: $(MORE)
 
 # ---- setting up ----
 
@@ -78,7 +87,7 @@ data: $(DATA_READY)
 # ---- models ----
 
 # Every script reads common.py; it and the data are prerequisites of all.
-$(TARGETS) $(VAE_TABLE) $(TABLE): common.py $(DATA_READY) | $(VENV)
+$(TARGETS) $(VAE_TABLE) $(TABLE) $(MORE): common.py $(DATA_READY) | $(VENV)
 
 $(OUT)/classifier/metrics.json: classifier.py
 	$(call RUN,classifier)
@@ -106,11 +115,30 @@ $(OUT)/cvae/metrics.json: cvae.py classifier.py $(VAE_TABLE)
 $(TABLE): metrics.py classifier.py $(TARGETS) $(VAE_TABLE)
 	$(call RUN,metrics)
 
+# ---- more: classification from scratch ----
+
+$(MORE): more/charts.py
+
+$(OUT)/mlp_numpy/metrics.json: more/mlp_numpy.py
+	$(call RUN_MORE,mlp_numpy)
+
+# starts from the weights that mlp_numpy started from
+$(OUT)/mlp_torch/metrics.json: more/mlp_torch.py $(OUT)/mlp_numpy/metrics.json
+	$(call RUN_MORE,mlp_torch)
+
+$(OUT)/embed_numpy/metrics.json: more/embed_numpy.py more/words.py
+	$(call RUN_MORE,embed_numpy) $(if $(GLOVE),--glove $(GLOVE))
+
+$(OUT)/embed_torch/metrics.json: more/embed_torch.py $(OUT)/embed_numpy/metrics.json
+	$(call RUN_MORE,embed_torch)
+
+# ---- one script ----
+
 # make conv_vae: the file above; with FLAGS it always runs, because other flags are another result
-$(SCRIPTS): %: $(OUT)/%/metrics.json
+$(SCRIPTS) $(SCRATCH): %: $(OUT)/%/metrics.json
 metrics: $(TABLE)
 ifneq ($(FLAGS),)
-$(foreach s,$(filter $(SCRIPTS),$(MAKECMDGOALS)),$(OUT)/$(s)/metrics.json) $(if $(filter metrics,$(MAKECMDGOALS)),$(TABLE)): FORCE
+$(foreach s,$(filter $(SCRIPTS) $(SCRATCH),$(MAKECMDGOALS)),$(OUT)/$(s)/metrics.json) $(if $(filter metrics,$(MAKECMDGOALS)),$(TABLE)): FORCE
 endif
 FORCE:
 

@@ -84,7 +84,7 @@ def parse(Config, argv=None):
     given = vars(parser.parse_args(argv))
     for field in dataclasses.fields(Config):
         if field.type in (int, float):
-            value, zero = given[field.name], field.default == 0 or field.name in Settings.MAY_BE_ZERO
+            value, zero = given[field.name], field.default == 0 or field.name in getattr(Config, "MAY_BE_ZERO", Settings.MAY_BE_ZERO)
             require(math.isfinite(value) and (value > 0 or (zero and value == 0)), "--" + field.name.replace("_", "-"), value,
                     "a positive number" + " or 0" * zero, "--help says what it means")
     if given.get("quick") and given.get("epochs") == 0:
@@ -196,17 +196,23 @@ def describe(source):
 
 
 def augment(x, rng, shift, mirror=0.5):
-    """Each drawing of x, a tensor (N, 1, 28, 28), moved by up to shift pixels, a share of them mirrored.
+    """Each drawing of x (N, 1, 28, 28) moved by up to shift pixels, a share of them mirrored; edges are filled with paper.
 
-    Neither makes another category of a drawing. rng: a torch.Generator. Edges are filled with paper.
+    Neither makes another category of a drawing. x: a tensor and rng a torch.Generator, or both of numpy.
     """
-    import torch
-
     n, side = len(x), x.shape[-1]
-    padded = torch.nn.functional.pad(x[:, 0], (shift,) * 4)  # (N, 28 + 2 shift, 28 + 2 shift)
-    rows, columns = torch.randint(2 * shift + 1, (2, n, 1), generator=rng) + torch.arange(side)  # (N, 28) each
-    columns = torch.where(torch.rand(n, 1, generator=rng) < mirror, columns.flip(1), columns)
-    return padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]][:, None]  # (N, 1, 28, 28)
+    if isinstance(x, np.ndarray):
+        offsets, mirrored = rng.integers(2 * shift + 1, size=(2, n, 1)), rng.random((n, 1)) < mirror
+    else:
+        import torch
+
+        offsets = torch.randint(2 * shift + 1, (2, n, 1), generator=rng).numpy()
+        mirrored = (torch.rand(n, 1, generator=rng) < mirror).numpy()
+    padded = np.pad(np.asarray(x)[:, 0], ((0, 0), (shift, shift), (shift, shift)))  # (N, 28 + 2 shift, 28 + 2 shift)
+    rows, columns = offsets + np.arange(side)  # (N, 28) each
+    columns = np.where(mirrored, columns[:, ::-1], columns)
+    moved = padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]][:, None]  # (N, 1, 28, 28)
+    return moved if isinstance(x, np.ndarray) else torch.from_numpy(moved)
 
 
 # ---- Running: seed, device, precision, progress ------------------------------------------------------------
@@ -280,12 +286,14 @@ def start(cfg, script, record="metrics"):
 
 
 def save(path, content):
-    """Write what the suffix says: .json, .npy, .pt (a module's state_dict on the CPU) or .png (a figure)."""
+    """Write what the suffix says: .json, .npy, .npz (a dict of arrays), .pt (a module's state_dict on the CPU) or .png (a figure)."""
     with atomic(path) as file:
         if path.suffix == ".json":
             file.write(json.dumps(content, indent=1).encode() + b"\n")
         elif path.suffix == ".npy":
             np.save(file, content)
+        elif path.suffix == ".npz":
+            np.savez(file, **content)
         elif path.suffix == ".png":
             content.savefig(file, format="png")
             plt.close(content)
@@ -296,14 +304,13 @@ def save(path, content):
 
 
 def finish(cfg, folder, source, device, model, seconds, record="metrics", **figures):
-    """Write metrics.json, last of all: that it exists means that the run came to its end."""
-    import torch
-
+    """Write metrics.json, last of all: that it exists means that the run came to its end. model: a torch module, or its size."""
+    torch = sys.modules.get("torch")  # a script that does without it does so here, too
     save(folder / f"{record}.json", figures | {
-        "parameters": sum(p.numel() for p in model.parameters()), "seconds": round(seconds, 1), "device": str(device),
-        "threads": torch.get_num_threads(), "bfloat16": uses_bfloat16(cfg, device), "seed": cfg.seed, "quick": cfg.quick,
-        "config": dataclasses.asdict(cfg), "data": source,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}})
+        "parameters": model if isinstance(model, int) else sum(p.numel() for p in model.parameters()), "seconds": round(seconds, 1),
+        "device": str(device), "threads": torch and torch.get_num_threads(), "bfloat16": bool(torch) and uses_bfloat16(cfg, device),
+        "seed": cfg.seed, "quick": cfg.quick, "config": dataclasses.asdict(cfg), "data": source,
+        "versions": {"python": platform.python_version(), "torch": torch and torch.__version__, "numpy": np.__version__}})
 
 
 # ---- Pictures: one look for all ---------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ Science 313 (2006), which compares with PCA in the same way.
 Run:    python conv_ae.py --data DATA        (or: make conv_ae)
 Writes: OUT/conv_ae/ weights.pt, history.json, reconstructions.npy, metrics.json;
         pictures curves, reconstructions, tsne
-Result: 97 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings: test MSE 0.0124 (PCA 0.0333);
-        from the code, k-NN finds 83 % of the categories (from PCA's 77 %, from pixels 77 %)
+Result: 102 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings: test MSE 0.0124 (PCA 0.0333).
+        Categories from the code: k-NN 83 % right (PCA 83 %, pixels 80 %), linear probe 78 % (75 %, 68 %)
 
 Compared with rnn_ae.py: the same loss, loop, figures and code size; other networks, and a lower lr.
 """

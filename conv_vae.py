@@ -38,7 +38,7 @@ Rybkin et al. 2021 for sigma; Ghosh et al. 2020 for (b), ex-post density estimat
 Run:    python conv_vae.py --data DATA       (or: make conv_vae)
 Writes: OUT/conv_vae/ weights.pt, history.json, samples.npy, samples_mixture.npy, reconstructions.npy,
         curves.png, convergence.png, reconstructions.png, samples.png, latent.png, metrics.json
-Result: 161 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings; test 165.0 + 36.3 = 201.3 nats;
+Result: 164 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings; test 165.0 + 36.3 = 201.3 nats;
         all 24 latents active
 New beside conv_ae.py: mu and logvar for z, (2), the KL, samples. From rnn_vae.py only the encoder differs.
 """

@@ -33,8 +33,9 @@ section 2.2 (recurrent autoencoder); Hinton and Salakhutdinov, Science 313 (2006
 Run:    python rnn_ae.py --data DATA         (or: make rnn_ae)
 Writes: OUT/rnn_ae/ weights.pt, history.json, reconstructions.npy, metrics.json;
         pictures curves, reconstructions, tsne
-Result: 203 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings: test MSE 0.0156 (PCA 0.0333,
-        conv_ae.py 0.0124); from the code, k-NN finds 76 % of the categories (PCA 77 %, conv_ae.py 83 %)
+Result: 166 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings: test MSE 0.0155 (PCA 0.0333,
+        conv_ae.py 0.0124). Categories from the code: k-NN 77 % right (PCA 83 %, pixels 80 %), linear probe
+        76 % (75 %, 68 %): a code that draws better than PCA's need not tell categories apart better
 
 Compared with conv_ae.py: the same loss, loop, figures and code size; other networks, and a higher lr.
 """

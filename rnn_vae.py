@@ -27,8 +27,8 @@ mixture.
 Run:    python rnn_vae.py --data DATA        (or: make rnn_vae)
 Writes: OUT/rnn_vae/ weights.pt, history.json, samples.npy, samples_mixture.npy, reconstructions.npy,
         curves.png, reconstructions.png, samples.png, latent.png, metrics.json
-Result: 255 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings; test 165.7 + 36.3 = 202.0 nats;
-        metrics.py's FID of prior samples 55, of mixture samples 21 (conv_vae.py: 161 s, 201.3 nats, 53, 19)
+Result: 243 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawings; test 165.7 + 36.3 = 202.0 nats;
+        metrics.py's FID of prior samples 55, of mixture samples 21 (conv_vae.py: 164 s, 201.3 nats, 53, 19)
 
 New beside rnn_ae.py: mu and logvar for z, (2), the KL, samples, a convolutional decoder, and the settings
 of conv_vae.py, from which only the encoder differs; that file compares how fast the two converge.

@@ -1,0 +1,160 @@
+"""Pictures of what a classifier learned, for the files of more/ that train one. Nothing here computes a figure."""
+
+import numpy as np
+
+import common
+
+
+def plot_learning(cfg, path, histories, source):
+    """Loss and accuracy by epoch, training dashed and validation solid; histories: {name: [record]}."""
+    fig, axes = common.figure(1, 2, width=10, height=3.2)
+    for color, (name, history) in zip(common.COLORS, histories.items()):
+        for kind, style in (("train", "--"), ("val", "-")):
+            for ax, quantity in zip(axes[0], ("loss", "accuracy")):
+                ax.plot([r["epoch"] for r in history], [r[f"{kind}_{quantity}"] for r in history], style, color=color,
+                        label=f"{name}, {'training' if kind == 'train' else 'validation'}")
+    axes[0, 0].set(title="Loss", xlabel="epoch", ylabel="nats a drawing", yscale="log")
+    axes[0, 1].set(title="How often it is right", xlabel="epoch", ylabel="accuracy")
+    fig.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_confusion(cfg, path, results, source):
+    """How often which category was taken for which; results: {name: scores}, drawn with counts."""
+    fig, axes = common.figure(1, len(results), width=4.5 * len(results), height=4)
+    for ax, (name, result) in zip(axes[0], results.items()):
+        counts = np.array(result["confusion"])
+        share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))  # rows sum to 1: the diagonal is the recall
+        ax.imshow(share, vmin=0, vmax=1, cmap="Blues")
+        for row, column in np.ndindex(counts.shape):
+            ax.text(column, row, counts[row, column], ha="center", va="center", color="white" if share[row, column] > 0.5 else "black")
+        ax.set(title=f"{name}: {result['test_accuracy']:.1%} right", xlabel="predicted", ylabel="true",
+               xticks=range(len(counts)), yticks=range(len(counts)), xticklabels=common.CLASSES, yticklabels=common.CLASSES)
+        ax.tick_params(axis="x", rotation=30)
+        ax.grid(False)
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_mistakes(cfg, path, images, labels, probs, source):
+    """The twelve drawings (N, 1, 28, 28) of which probs (N, K) was surest and wrong: what it said, and what is true."""
+    wrong = np.flatnonzero(probs.argmax(axis=1) != labels)
+    worst = wrong[np.argsort(-probs[wrong].max(axis=1), kind="stable")][:12]
+    fig, axes = common.figure(2, 6, width=9, height=4)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, i in zip(axes.flat, worst):
+        said = f"{common.CLASSES[probs[i].argmax()]}? {probs[i].max():.0%}"
+        common.show_grid(ax, images[i], 1, f"{said}\nit is: {common.CLASSES[labels[i]]}")
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_search(cfg, path, trials, source):
+    """Parallel coordinates: a line is a setting, its colour the validation accuracy. trials: {setting: value, ...} each.
+
+    Axes: logarithmic where all values differ (drawn from a continuum), else one step a value.
+    """
+    columns = [name for name in trials[0] if name != "seconds"]
+    fig, axes = common.figure(width=10, height=4)
+    heights, labels = [], []
+    for name in columns:
+        values = [trial[name] for trial in trials]
+        steps = sorted(set(values))
+        if name == "val_accuracy" or (len(steps) == len(values) and isinstance(values[0], float)):
+            scale = np.asarray(values) if name == "val_accuracy" else np.log(values)
+            heights.append((scale - scale.min()) / max(np.ptp(scale), 1e-12))
+            labels.append([(0, f"{min(values):.2g}"), (1, f"{max(values):.3g}")])
+        else:
+            at = {value: i / max(1, len(steps) - 1) for i, value in enumerate(steps)}
+            heights.append([at[value] for value in values])
+            labels.append([(height, str(value)) for value, height in at.items()])
+    accuracy = np.array([trial["val_accuracy"] for trial in trials])
+    shade = np.interp(accuracy, (np.median(accuracy) - 0.05, accuracy.max()), (0.05, 1))  # the worst are as pale as bad ones
+    for i in np.argsort(accuracy):
+        axes[0, 0].plot(np.transpose(heights)[i], color=common.plt.cm.viridis_r(shade[i]), lw=2.5 if i == accuracy.argmax() else 0.9)
+    for column, ends in enumerate(labels):
+        for height, text in ends:
+            axes[0, 0].text(column + 0.03, height, text, fontsize=7, va="center", bbox={"fc": "white", "ec": "none", "pad": 0.5})
+    axes[0, 0].set(title=f"{len(trials)} random settings; dark: best on validation drawings", xticks=range(len(columns)),
+                   xticklabels=[name.replace("_", " ") for name in columns], yticks=[])
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_terms(cfg, path, history, terms, source):
+    """Each term of a loss on axes of its own, training dashed and validation solid, and the accuracy."""
+    fig, axes = common.figure(1, len(terms) + 1, width=11, height=2.9)
+    for i, name in enumerate([*terms, "accuracy"]):
+        for kind, style in (("train", "--"), ("val", "-")):
+            axes[0, i].plot([r["epoch"] for r in history], [r[f"{kind}_{name}"] for r in history], style, color=common.COLORS[i],
+                            label="training" if kind == "train" else "validation")
+        axes[0, i].set(title=name, xlabel="epoch", ylabel="nats" if name == "push" else "share" if name == "accuracy" else "squared cosine"
+                       if name == "apart" else "1 - cosine")
+        axes[0, i].legend(fontsize=7)
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_similarity(cfg, path, matrices, source):
+    """Cosines between the categories' points; matrices: {title: (K, anything)}."""
+    fig, axes = common.figure(1, len(matrices), width=3.6 * len(matrices), height=3.6)
+    for ax, (title, points) in zip(axes[0], matrices.items()):
+        unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+        cosines = unit @ unit.T
+        ax.imshow(cosines, vmin=-1, vmax=1, cmap="RdBu_r")
+        for row, column in np.ndindex(cosines.shape):
+            ax.text(column, row, f"{cosines[row, column]:.2f}", ha="center", va="center", fontsize=7,
+                    color="white" if abs(cosines[row, column]) > 0.7 else "black")
+        ax.set(title=f"cosines, {title}", xticks=range(len(points)), yticks=range(len(points)), xticklabels=common.CLASSES,
+               yticklabels=common.CLASSES)
+        ax.tick_params(axis="x", rotation=30)
+        ax.grid(False)
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_points(cfg, path, plane, labels, source):
+    """t-SNE of drawings' points, and of the categories' in the last five rows; plane: (N + 5, 2), labels (N,)."""
+    fig, axes = common.figure(width=6, height=5)
+    for k, name in enumerate(common.CLASSES):
+        axes[0, 0].scatter(*plane[:len(labels)][labels == k].T, s=6, color=common.COLORS[k], label=name)
+        axes[0, 0].scatter(*plane[len(labels) + k], s=160, marker="*", color=common.COLORS[k], edgecolor="black")
+    axes[0, 0].set(title="t-SNE of test drawings (dots) and words (stars)", xticks=[], yticks=[])
+    axes[0, 0].legend(markerscale=2, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 0), columnspacing=0.8, handletextpad=0)
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_ablation(cfg, path, ablation, unseen, source):
+    """Accuracy and the words' mean cosine without each term; and how unseen categories fare."""
+    fig, axes = common.figure(1, 3, width=11, height=3)
+    for ax, key, title in ((axes[0, 0], "test_accuracy", "accuracy"), (axes[0, 1], "mean_cosine_of_words", "mean cosine between words")):
+        bars = ax.barh(list(ablation), [row[key] for row in ablation.values()], color=common.COLORS[0])
+        ax.bar_label(bars, fmt="%.3f", fontsize=7, padding=2)
+        ax.set(title=f"Loss without a term: {title}", xlabel=title)
+        ax.invert_yaxis()
+        ax.margins(x=0.15)
+    for i, (name, result) in enumerate(unseen.items()):
+        axes[0, 2].bar(np.arange(len(result)) + 0.4 * (i - (len(unseen) - 1) / 2), result.values(), width=0.38, label=f"{name} vectors")
+    axes[0, 2].axhline(1 / len(common.CLASSES), color="0.4", linestyle=":", label="chance")
+    axes[0, 2].set(title="Trained on the other four", ylabel="share recognised", xticks=range(len(common.CLASSES)),
+                   xticklabels=common.CLASSES)
+    axes[0, 2].tick_params(axis="x", rotation=30)
+    axes[0, 2].legend(fontsize=7)
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_twins(cfg, path, histories, table, source):
+    """The curves of a run in torch over those of its twin in numpy, and the differences of the first gradients.
+
+    histories: {name: (torch's, numpy's)}; table: {name: {layer: {"relative": difference}}}.
+    """
+    fig, axes = common.figure(1, 3, width=11, height=3.4)
+    for color, (name, (ours, theirs)) in zip(common.COLORS, histories.items()):
+        for ax, quantity, label in ((axes[0, 0], "train_loss", "training loss, nats"), (axes[0, 1], "val_accuracy", "validation accuracy")):
+            ax.plot([r["epoch"] for r in theirs], [r[quantity] for r in theirs], color=color, lw=4, alpha=0.35, label=f"{name}, numpy")
+            ax.plot([r["epoch"] for r in ours], [r[quantity] for r in ours], color=color, lw=1, label=f"{name}, torch")
+            ax.set(title=label, xlabel="epoch", ylabel=label.split(",")[-1].strip() if "nats" in label else "share")
+    axes[0, 0].set_yscale("log")
+    axes[0, 1].legend(fontsize=6)
+    for color, (name, layers) in zip(common.COLORS, table.items()):
+        axes[0, 2].plot(list(layers), [max(d["relative"], 1e-17) for d in layers.values()], "o", color=color, label=name)
+    axes[0, 2].set(title="First gradients: numpy against torch", ylabel="largest difference / largest gradient",
+                   yscale="log", ylim=(1e-17, 10))
+    axes[0, 2].legend(fontsize=7)
+    common.save_figure(cfg, path, fig, source)
