@@ -304,11 +304,12 @@ def save(path, content):
 
 
 def finish(cfg, folder, source, device, model, seconds, record="metrics", **figures):
-    """Write metrics.json, last of all: that it exists means that the run came to its end. model: a torch module, or its size."""
-    torch = sys.modules.get("torch")  # a script that does without it does so here, too
+    """Write metrics.json, last of all: that it exists means that the run came to its end. model: a torch module, or an int, its size."""
+    without = isinstance(model, int)  # a script that does without torch does so here, too
+    torch = None if without else sys.modules["torch"]
     save(folder / f"{record}.json", figures | {
-        "parameters": model if isinstance(model, int) else sum(p.numel() for p in model.parameters()), "seconds": round(seconds, 1),
-        "device": str(device), "threads": torch and torch.get_num_threads(), "bfloat16": bool(torch) and uses_bfloat16(cfg, device),
+        "parameters": model if without else sum(p.numel() for p in model.parameters()), "seconds": round(seconds, 1),
+        "device": str(device), "threads": torch and torch.get_num_threads(), "bfloat16": not without and uses_bfloat16(cfg, device),
         "seed": cfg.seed, "quick": cfg.quick, "config": dataclasses.asdict(cfg), "data": source,
         "versions": {"python": platform.python_version(), "torch": torch and torch.__version__, "numpy": np.__version__}})
 

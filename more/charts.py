@@ -128,7 +128,7 @@ def plot_ablation(cfg, path, ablation, unseen, source):
         ax.bar_label(bars, fmt="%.3f", fontsize=7, padding=2)
         ax.set(title=f"Loss without a term: {title}", xlabel=title)
         ax.invert_yaxis()
-        ax.margins(x=0.15)
+        ax.margins(x=0.25)
     for i, (name, result) in enumerate(unseen.items()):
         axes[0, 2].bar(np.arange(len(result)) + 0.4 * (i - (len(unseen) - 1) / 2), result.values(), width=0.38, label=f"{name} vectors")
     axes[0, 2].axhline(1 / len(common.CLASSES), color="0.4", linestyle=":", label="chance")
@@ -156,5 +156,5 @@ def plot_twins(cfg, path, histories, table, source):
         axes[0, 2].plot(list(layers), [max(d["relative"], 1e-17) for d in layers.values()], "o", color=color, label=name)
     axes[0, 2].set(title="First gradients: numpy against torch", ylabel="largest difference / largest gradient",
                    yscale="log", ylim=(1e-17, 10))
-    axes[0, 2].legend(fontsize=7)
+    axes[0, 2].legend(fontsize=7, loc="center", bbox_to_anchor=(0.5, 0.3))
     common.save_figure(cfg, path, fig, source)

@@ -16,7 +16,8 @@ could name drawings that no training has shown, if it lies where their meaning d
 Term by term. (4) cannot tell the solution from a collapse: all points in one place have loss 0, too. (5), the
 cross-entropy of mlp_numpy.py with cosines for logits (InfoNCE draws the wrong ones; here they are all there),
 asks for the right word to be nearer than the others, by tau; once it is, (5) rests and (4) goes on. (6) keeps
-the words apart, which (5) does only through the drawings. What each is worth: @ABLATION@
+the words apart, which (5) does only through the drawings. Test accuracy
+0.885; without pull 0.874, push 0.887, apart 0.886: any two will do, within chance. Pull alone collapses: 0.256.
 
 Backwards (the layers: see mlp_numpy.py), Y one-hot and P = softmax(S / tau):
 
@@ -24,7 +25,7 @@ Backwards (the layers: see mlp_numpy.py), Y one-hot and P = softmax(S / tau):
     (9)  dL/dU = dL/dS V,   dL/dV = (dL/dS)^T U + 4 c / (K (K - 1)) M V,   M_kl = max(0, v_k.v_l - margin), M_kk = 0
     (10) dL/df = (dL/du - u (u . dL/du)) / |f|          the part along u goes: length does not matter
 
-Words: --glove FILE, in GloVe's text format; else vectors of the spelling, which know no meaning. @SPELLING@
+Words: --glove FILE, in GloVe's text format; else vectors of the spelling, which know no meaning.
 
 Papers: van den Oord et al. 2018, section 2.3, and Wu et al. 2018, equation 2 (cosines and tau), for (5); Frome
 et al., DeViSE, 2013, for drawings and words in one space; Pennington et al. 2014, GloVe; Bojanowski et al.
@@ -33,7 +34,10 @@ et al., DeViSE, 2013, for drawings and words in one space; Pennington et al. 201
 Run:    python -m more.embed_numpy --data DATA [--glove FILE]       (or: make embed_numpy FLAGS="--glove FILE")
 Writes: OUT/embed_numpy/ weights.npz, history.json, twin.npz (for more/embed_torch.py), metrics.json; pictures
         curves, ablation, similarity, tsne, confusion, mistakes
-Result: @RESULT@
+Result: 166 s for 18 trainings on 2 cores of an AMD EPYC, 2,880 real drawings: test accuracy 0.885 with GloVe's
+        vectors (0.873 in float64, from the same start: so much is chance), 0.878 with the spelling's; mlp_numpy.py
+        has 0.864. Zero-shot, GloVe: rabbit 0.28, yoga 0.28, hand 0.14, snowman 0.03, motorbike 0.21; spelling: 0.27,
+        0.11, 0.39, 0.02, 0.11. Guessing has 0.20: from four words no meaning can be learned
 """
 
 import time
@@ -69,10 +73,10 @@ class Config(common.Settings):
     apart: float = 1.0  # c in (7)
     tau: float = 0.1  # in (5): cosines end at 1, and softmax of 1, -1, -1, -1, -1 is 0.65; of ten times that, 1
     margin: float = 0.0  # in (6): 0 asks for no more than right angles
-    lr: float = 0.05  # learning rate at the start; falls to 0 along half a cosine
+    lr: float = 0.1  # learning rate at the start; falls to 0 along half a cosine
     momentum: float = 0.9  # how much of the last step is kept
-    weight_decay: float = 5e-4  # for (10), only f's direction counts: steps lengthen f and so shorten themselves; decay balances it
-    batch_size: int = 64  # drawings an update
+    weight_decay: float = 2e-3  # for (10), only f's direction counts: steps lengthen f and so shorten themselves; decay balances it
+    batch_size: int = 128  # drawings an update
     steps: int = 3000  # weight updates; fixed, so that 3,000 and 20,000 drawings take about the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
     shift: int = 2  # pixels by up to which training drawings are moved
@@ -139,10 +143,10 @@ def softmax(s):
 
 def loss_terms(cfg, U, V, y):
     """(terms {pull, push, apart} before their weights, dL/dU, dL/dV); points U (B, E), V (K, E), categories y (B,)."""
-    S, Y = U @ V.T, np.eye(len(V), dtype=U.dtype)[y]  # (3), (B, K)
+    S, Y = U @ V.T, np.eye(len(V), dtype=U.dtype)[y]  # (3), (B, C): C categories take part
     P = softmax(S / cfg.tau)
     M = np.maximum(V @ V.T - cfg.margin, 0) * (1 - np.eye(len(V), dtype=U.dtype))
-    pairs = len(V) * (len(V) - 1)  # (k, l) and (l, k) both
+    pairs = len(V) * (len(V) - 1)  # each counts twice
     logits = S / cfg.tau - (S / cfg.tau).max(axis=1, keepdims=True)
     terms = {"pull": float(1 - (S * Y).sum() / len(U)),  # (4)
              "push": float((np.log(np.exp(logits).sum(axis=1)) - (logits * Y).sum(axis=1)).mean()),  # (5)

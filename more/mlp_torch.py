@@ -16,7 +16,9 @@ Equations (1) to (8): see mlp_numpy.py. Autograd: Paszke et al., Automatic diffe
 
 Run:    python -m more.mlp_torch --data DATA        (or: make mlp_torch; needs OUT/mlp_numpy)
 Writes: OUT/mlp_torch/ weights.pt, history.json, metrics.json; pictures curves, confusion, mistakes, twins
-Result: @RESULT@
+Result: 16 s on 2 cores of an AMD EPYC, 2,880 real drawings. First gradients: differences up to 1e-15 of the
+        largest in float64 and 4e-7 in float32, and up to 1.1 with other first weights. Test accuracy 0.799 plain
+        (numpy 0.806) and 0.863 augmented (0.864); in float64 the same answer for all 800 test drawings
 
 Gone, compared with mlp_numpy.py: the hand-written backward() methods and what forward() kept for them.
 """
@@ -73,15 +75,30 @@ def part(arrays, prefix):
 
 # ---- 2. Model ---------------------------------------------------------------------------------------
 
+class Dropout(nn.Module):
+    """mlp_numpy.py's, with masks from the same generator: nn.Dropout would draw others."""
+
+    def __init__(self, rate, rng):
+        super().__init__()
+        self.rate, self.rng = rate, rng
+
+    def forward(self, h):
+        if not self.training:
+            return h
+        mask = torch.from_numpy(self.rng.random(h.shape, np.float32) >= self.rate)
+        return h * mask.to(h) / (1 - self.rate)
+
+
 class MLP(nn.Module):
     """Pixels (B, 784) -> logits (B, K)."""
 
     def __init__(self, settings, weights=None):
         super().__init__()
-        widths, layers = [28 * 28] + settings.depth * [settings.width], []
+        widths, layers, mask_rng = [28 * 28] + settings.depth * [settings.width], [], np.random.default_rng(settings.seed + 1)
         for n_in, n_out in zip(widths, [*widths[1:], K]):
-            layers += [nn.Linear(n_in, n_out), {"relu": nn.ReLU, "tanh": nn.Tanh}[settings.activation]()]
-        self.layers = nn.Sequential(*layers[:-1])  # no bend behind the logits
+            activation = {"relu": nn.ReLU, "tanh": nn.Tanh}[settings.activation]()
+            layers += [nn.Linear(n_in, n_out), activation, Dropout(settings.dropout, mask_rng)]
+        self.layers = nn.Sequential(*layers[:-2])  # nothing behind the logits
         if weights is not None:
             for i, layer in enumerate(self.linear(), 1):
                 # torch keeps W as (O, I) and computes H W^T + b. Untransposed, the first W would fail in forward(); a
@@ -110,7 +127,7 @@ def epoch_of_batches(x, y, batch_size, rng, shift, mirror, dtype):
 
 
 def train(cfg, settings, net, data, shift, mirror, dtype, device):
-    """The whole loop, as in mlp_numpy.py; leaves the net with its best weights on validation drawings and returns the history."""
+    """The whole loop, as in mlp_numpy.py; returns the history."""
     per_epoch = max(1, len(data.y_train) // settings.batch_size)  # updates
     epochs = settings.epochs or max(1, round(settings.steps / per_epoch))
     # optim.SGD's form of (8): V <- m V + (gradient + c W), W <- W - lr V; its first V is the first gradient + c W, as from V = 0.
@@ -119,6 +136,7 @@ def train(cfg, settings, net, data, shift, mirror, dtype, device):
     data_rng = np.random.default_rng(cfg.seed)
     best, history, step, begin = {"key": (-1.0, 0.0)}, [], 0, time.time()
     for epoch in range(1, epochs + 1):
+        net.train()
         total, right, seen = 0.0, 0, 0
         for x, y in epoch_of_batches(data.x_train, data.y_train, settings.batch_size, data_rng, shift, mirror, dtype):
             x, y = x.to(device), y.to(device)
@@ -143,9 +161,9 @@ def train(cfg, settings, net, data, shift, mirror, dtype, device):
         if key > best["key"]:
             # clone: state_dict() holds the tensors themselves, and kept without a copy the "best" would be the last
             best = {"key": key, "step": step, "weights": {name: p.clone() for name, p in net.state_dict().items()}}
-        elif step - best["step"] >= settings.patience:
+        elif settings.patience and step - best["step"] >= settings.patience:
+            net.load_state_dict(best["weights"])
             break
-    net.load_state_dict(best["weights"])
     return history
 
 
@@ -154,6 +172,7 @@ def train(cfg, settings, net, data, shift, mirror, dtype, device):
 @torch.no_grad()
 def predict(net, images, dtype, device):
     """Logits (N, K), numpy, of drawings (N, 1, 28, 28)."""
+    net.eval()  # without dropout; train() has switched it on
     x = torch.from_numpy(images.reshape(len(images), -1).astype(dtype))
     return torch.cat([net(part.to(device)).cpu() for part in x.split(1000)]).numpy()
 
@@ -180,7 +199,7 @@ def compare_gradients(settings, cfg, data, twin):
         weights, theirs = part(twin, f"{run}/first/"), part(twin, f"{run}/gradient/")
         dtype = weights["W1"].dtype
         torch.manual_seed(cfg.seed)
-        net = MLP(settings, None if "other" in name else weights).to(torch.float64 if dtype == np.float64 else torch.float32)
+        net = MLP(settings, None if "other" in name else weights).to(torch.float64 if dtype == np.float64 else torch.float32).eval()
         batches = epoch_of_batches(data.x_train, data.y_train, settings.batch_size, np.random.default_rng(cfg.seed), 0, 0.0, dtype)
         x, y = batches[0]
         F.cross_entropy(net(x), y, reduction="sum").backward()

@@ -68,7 +68,8 @@ class Checker:
         self.hook(module)
 
     def find_layers(self, cls):
-        for node in ast.walk(cls):
+        init = [node for node in cls.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+        for node in (n for function in init for n in ast.walk(function)):
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and isinstance(node.targets[0], ast.Attribute):
                 name = node.targets[0].attr
                 kind = getattr(node.value.func, "attr", "")

@@ -34,7 +34,8 @@ def project(tmp_path_factory):
         shutil.copy(ROOT / name, folder)
     (folder / "data").mkdir()
     shutil.copy(ROOT / "data" / "quickdraw.py", folder / "data")
-    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tests", "more"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
@@ -53,6 +54,14 @@ def again(project, doodles, *args, data=None):
 def touch(path):
     time.sleep(0.02)
     os.utime(path)
+
+
+def test_scratch_runs_each_numpy_file_before_its_twin(project, doodles):
+    done = make(project, "-n", "scratch", "OUT=out_s", "GLOVE=words.txt", "DEVICE=cuda", f"DATA={doodles}", f"PY={sys.executable}")
+    lines = [line for line in done.stdout.splitlines() if " -m more." in line]
+    assert [re.search(r"more\.(\w+)", line)[1] for line in lines] == ["mlp_numpy", "mlp_torch", "embed_numpy", "embed_torch"], done.stderr
+    assert ["--glove words.txt" in line for line in lines] == [False, False, True, False]
+    assert ["--device cuda" in line for line in lines] == [False, True, False, True]  # numpy has no device
 
 
 def test_make_alone_lists_the_targets(project):

@@ -15,6 +15,7 @@ import common
 
 README = (ROOT / "README.md").read_text()
 MODELS = SCRIPTS[:-1]
+MORE = ("more/mlp_numpy", "more/mlp_torch", "more/embed_numpy", "more/embed_torch")
 COMMANDS = [line.split("#")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
             for line in block.splitlines() if line.split("#")[0].strip()]
 
@@ -35,11 +36,13 @@ def test_commands_of_the_readme(command, doodles):
         if words[1].startswith("tests/") or words[1].startswith("data/"):
             return
         common.parse(importlib.import_module(words[1][:-3]).Config, words[2:])
+    elif words[:2] == ["python", "-m"] and words[2].startswith("more."):
+        common.parse(importlib.import_module(words[2]).Config, words[3:])
     else:
         assert words[0] in ("git", "cd", "cp", "pip") or words[:3] == ["python", "-m", "pip"], command
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", MODELS + MORE)
 def test_a_model_file_can_be_read_in_a_sitting(name):
     lines = (ROOT / f"{name}.py").read_text().splitlines()
     assert 150 <= len(lines) <= 350
@@ -64,7 +67,29 @@ def test_sections_bear_the_same_numbered_rulers(name):
     assert found == ["1. Settings", "2. Model", "3. Loss", "4. Training", "5. Evaluation", "6. Pictures", "7. Main"]
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", MORE)
+def test_sections_of_more_bear_the_same_numbers(name):
+    """A file of more/ may do without a section (its pictures are in charts.py), but none has another number."""
+    found = re.findall(r"^# ---- (\d\. [\w]+) -+$", (ROOT / f"{name}.py").read_text(), re.MULTILINE)
+    allowed = ["1. Settings", "2. Model", "3. Loss", "4. Training", "5. Evaluation", "6. Pictures", "7. Main"]
+    assert [section for section in allowed if section in found] == found
+    assert {"1. Settings", "2. Model", "4. Training", "7. Main"} <= set(found)
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_arrows_of_more(name):
+    """No model file imports another; what they share is pictures and words."""
+    allowed = {"common", "more", "more.words", "more.search"}
+    packages = {"numpy", "matplotlib", "sklearn", "scipy"} | set(sys.stdlib_module_names) | ({"torch"} if "torch" in name else set())
+    for node in ast.walk(ast.parse((ROOT / f"{name}.py").read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for module in [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]:
+                assert module in allowed or module.split(".")[0] in packages, f"{name}.py imports {module}"
+            if isinstance(node, ast.ImportFrom) and node.module == "more":
+                assert {a.name for a in node.names} <= {"charts"}
+
+
+@pytest.mark.parametrize("name", SCRIPTS + MORE[::2])
 def test_every_equation_of_the_docstring_is_tagged_in_the_code(name):
     text = (ROOT / f"{name}.py").read_text()
     docstring = ast.get_docstring(ast.parse(text))
@@ -77,7 +102,7 @@ def test_every_equation_of_the_docstring_is_tagged_in_the_code(name):
 def test_nothing_is_left_to_fill_in():
     for path in [*ROOT.glob("*.py"), *ROOT.glob("*/*.py"), ROOT / "README.md", ROOT / "Makefile"]:
         if path.name != "test_readme.py" and ".venv" not in path.parts:
-            assert "@@" not in path.read_text(), path
+            assert not re.search(r"@@|@[A-Z]+@", path.read_text()), path
 
 
 def test_top_level_holds_what_the_design_names():

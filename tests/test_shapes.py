@@ -14,7 +14,7 @@ def configured(module, doodles, out, *flags):
     return common.parse(module.Config, ["--quick", "--data", str(doodles), "--out", str(out), *flags])
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", SCRIPTS + ("more.mlp_numpy", "more.embed_numpy"))
 def test_shape_comments(name, doodles, request, tmp_path):
     module = importlib.reload(importlib.import_module(name))  # reload: hooks of an earlier test are gone
     out = tmp_path
@@ -22,7 +22,7 @@ def test_shape_comments(name, doodles, request, tmp_path):
         (out / "classifier").symlink_to(request.getfixturevalue("quick")[1] / "classifier")
     cfg = configured(module, doodles, out)
     other = {"rnn_ae": ("--summary", "last"), "conv_vae": ("--likelihood", "sigma"), "rnn_vae": ("--likelihood", "unit")}.get(name)
-    names = {"L": getattr(cfg, "latent_dim", None), "K": 5, "T": 28, "F": 64, "D": 784}
+    names = {"L": getattr(cfg, "latent_dim", None), "K": 5, "T": 28, "F": 64, "D": 784, "E": getattr(cfg, "embed_dim", None)}
     with shapes.Checker(module, {k: v for k, v in names.items() if v}) as checker:
         module.main(cfg)
         if other:  # branches that the defaults leave out
