@@ -28,7 +28,8 @@ novelty is not. That is why no figure stands alone here.
 the numbers compare within one table of ours, never with a paper's, nor across two trainings of the
 judge. Every row uses the same number N of drawings (a file with fewer uses all) and carries the spread
 (standard deviation) over five subsets of the samples; the error that comes from the one set of test
-drawings and the one judge is not in it. A set of no more than N drawings has one subset and no spread.
+drawings and the one judge is not in it. A set of no more than N drawings has one
+subset: its spread is that of five resamples with replacement.
 Rows for orientation: real training drawings (the floor: what other real drawings score), blurred real
 drawings, noise, and the autoencoders' reconstructions.
 
@@ -205,22 +206,23 @@ def score(cfg, images, real, judges, device, labels=None, real_labels=None):
     probs, n = softmax(logits), min(cfg.n, len(real["images"]), len(images))
     rng = np.random.default_rng(0)
     order = rng.permutation(len(images))
-    disjoint = len(images) >= n * cfg.subsets  # else subsets share drawings, and their spread is too small
-    columns = {"fid": [], "inception_score": [], "kid": [], "precision": [], "recall": []}
-    for i in range(cfg.subsets):
-        pick = order[i * n:(i + 1) * n] if disjoint else rng.permutation(len(images))[:n]
+
+    def figures(pick):
         reals = real["features"][rng.permutation(len(real["features"]))[:n]]  # as many as there are samples
-        columns["fid"].append(frechet_distance(*real["moments"], *mean_and_covariance(features[pick])))
-        columns["inception_score"].append(inception_score(probs[pick]))
-        columns["kid"].append(kernel_distance(reals, features[pick]))
-        precision, recall = precision_recall(reals, features[pick], cfg.k)
-        columns["precision"].append(precision), columns["recall"].append(recall)
+        return (frechet_distance(*real["moments"], *mean_and_covariance(features[pick])), inception_score(probs[pick]),
+                kernel_distance(reals, features[pick]), *precision_recall(reals, features[pick], cfg.k))
+
+    if n == len(images):  # one subset: its spread is that of drawing it again, with replacement (a bootstrap, Efron 1979)
+        mean, spread = figures(order), [figures(rng.integers(n, size=n)) for _ in range(cfg.subsets)]
+    else:  # disjoint subsets; where there are too few drawings for that, subsets share some, and the spread is too small
+        disjoint = len(images) >= n * cfg.subsets
+        spread = [figures(order[i * n:(i + 1) * n] if disjoint else rng.permutation(len(images))[:n]) for i in range(cfg.subsets)]
+        mean = np.mean(spread, axis=0)
     row = {"n": n, "total": len(images), "fid_infinity": fid_infinity(real["features"], features, rng),
            "diversity": diversity(images) / diversity(real["images"]),
            "novelty": distance_to_training(images[order[:n]], real["train"]) / real["distance_to_training"]}
-    for name, values in columns.items():
-        row[name] = float(np.mean(values))
-        row[name + "_sd"] = float(np.std(values, ddof=1)) if cfg.subsets > 1 and n < len(images) else None  # else all subsets are one
+    for name, value, values in zip(("fid", "inception_score", "kid", "precision", "recall"), mean, zip(*spread)):
+        row[name], row[name + "_sd"] = float(value), float(np.std(values, ddof=1)) if cfg.subsets > 1 else 0.0
     if labels is not None:  # asked for: is the category recognised, and do drawings within it vary?
         row["accuracy"] = float((probs.argmax(axis=1) == labels).mean())
         within = [diversity(images[labels == k]) / diversity(real["images"][real_labels == k])
@@ -255,8 +257,7 @@ def markdown(rows):
     cells = [["drawings", "N"] + [heading for heading, _, _ in used.values()]]
     for name, row in rows.items():
         cells.append([name, str(row["n"])] + [
-            "" if key not in row else form.format(row[key])
-            + (" ± " + form.format(row[key + "_sd"]) if spread and row[key + "_sd"] is not None else "")
+            "" if key not in row else form.format(row[key]) + (" ± " + form.format(row[key + "_sd"]) if spread else "")
             for key, (_, form, spread) in used.items()])
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     lines = ["| " + " | ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))) + " |"
@@ -270,12 +271,12 @@ def plot_table(cfg, path, rows, source):
     at = np.arange(len(names))
     panels = (("fid", "FID (log scale): smaller is better"), ("inception_score", "inception score: 5 is best"))
     for ax, (key, title) in zip(axes[0], panels):
-        ax.barh(at, [rows[n][key] for n in names], xerr=[rows[n][key + "_sd"] or 0 for n in names], height=0.65,
+        ax.barh(at, [rows[n][key] for n in names], xerr=[rows[n][key + "_sd"] for n in names], height=0.65,
                 color=["0.65" if n in ORIENTATION or n.endswith("reconstructions") else common.COLORS[0] for n in names])
         ax.set(title=title)
     axes[0, 0].set(xscale="log")
     for shift, key in ((-0.2, "precision"), (0.2, "recall")):
-        axes[0, 2].barh(at + shift, [rows[n][key] for n in names], xerr=[rows[n][key + "_sd"] or 0 for n in names], height=0.36,
+        axes[0, 2].barh(at + shift, [rows[n][key] for n in names], xerr=[rows[n][key + "_sd"] for n in names], height=0.36,
                         color=common.COLORS[1 if key == "precision" else 2], label=key)
     axes[0, 2].set(title="precision and recall: 1 is best", xlim=(0, 1.05))
     axes[0, 2].legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.06))

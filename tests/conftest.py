@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ("classifier", "rnn_ae", "conv_ae", "rnn_vae", "conv_vae", "cvae", "metrics")
 REAL = Path(os.environ.get("REAL_DRAWINGS", ROOT.parent / "shared" / "quickdraw"))
 sys.path.insert(0, str(ROOT))
+# A shell makes its background jobs ignore SIGINT, and what they start inherits it: the interrupt tests need the default back.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def load_quickdraw():
