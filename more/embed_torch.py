@@ -74,12 +74,12 @@ class Net(nn.Module):
 
     def __init__(self, weights):
         super().__init__()
-        layers = []
+        layers = []  # sizes come from the twin's weights: they cannot disagree
         for i in range(1, len(weights) // 2 + 1):
-            layer = nn.Linear(*weights[f"W{i}"].shape)
+            layer = nn.Linear(*weights[f"W{i}"].shape)  # its own first weights are replaced; W lies transposed in torch
             layer.weight.data, layer.bias.data = torch.from_numpy(weights[f"W{i}"].T.copy()), torch.from_numpy(weights[f"b{i}"].copy())
             layers += [layer, nn.ReLU()]
-        self.layers = nn.Sequential(*layers[:-1])
+        self.layers = nn.Sequential(*layers[:-1])  # no ReLU at the end: a point may have negative coordinates
 
     def forward(self, x):
         return F.normalize(self.layers(x), dim=1, eps=EPS)  # (1), (2)
@@ -108,7 +108,7 @@ class Embedding(nn.Module):
 def loss_terms(settings, U, V, y):
     """(loss (7), terms {pull, push, apart}); points U (B, E), V (K, E), categories y (B,)."""
     S = U @ V.T  # (3), (B, K)
-    others = ~torch.eye(len(V), dtype=torch.bool, device=V.device)
+    others = ~torch.eye(len(V), dtype=torch.bool, device=V.device)  # a word's cosine with itself is 1, always
     terms = {"pull": 1 - S.gather(1, y[:, None]).mean(),  # (4)
              "push": F.cross_entropy(S / settings.tau, y),  # (5)
              "apart": F.relu((V @ V.T)[others] - settings.margin).square().mean()}  # (6)
@@ -120,7 +120,7 @@ def loss_terms(settings, U, V, y):
 def epochs_of_batches(settings, data, rng, dtype, device):
     """Yields a list [(pixels (B, 784), categories (B,))] an epoch, for ever: embed_numpy.py's batches, from the same rng."""
     per_epoch = max(1, len(data.y_train) // settings.batch_size)
-    y_train = torch.from_numpy(data.y_train).to(device)
+    y_train = torch.from_numpy(data.y_train).to(device)  # once: labels never change
     while True:
         x = common.augment(data.x_train, rng, settings.shift, settings.mirror).reshape(len(data.x_train), -1).astype(dtype)
         x, order = torch.from_numpy(x).to(device), rng.permutation(len(x))[:per_epoch * settings.batch_size]
@@ -129,8 +129,9 @@ def epochs_of_batches(settings, data, rng, dtype, device):
 
 def train(cfg, settings, model, data, dtype, device):
     """The whole loop, as in embed_numpy.py; returns the history."""
-    per_epoch = max(1, len(data.y_train) // settings.batch_size)
+    per_epoch = max(1, len(data.y_train) // settings.batch_size)  # updates
     epochs = settings.epochs or max(1, round(settings.steps / per_epoch))
+    # V <- m V + (gradient + c W), W <- W - lr V, as by hand in the twin; the words are a buffer, and so no parameters
     optimizer = torch.optim.SGD(model.parameters(), settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + np.cos(np.pi * step / (epochs * per_epoch))))
     history, begin = [], time.time()
@@ -140,14 +141,15 @@ def train(cfg, settings, model, data, dtype, device):
         for x, y in next(source):
             U, V = model(x)  # (1), (2)
             loss, terms = loss_terms(settings, U, V, y)  # (3) to (7)
-            optimizer.zero_grad()
+            optimizer.zero_grad()  # backward() adds to what is there
             loss.backward()  # (8) to (10), and down the layers
             optimizer.step()
-            schedule.step()
+            schedule.step()  # half a cosine, every update
+            # item(): a Python number, or every batch's graph would be kept alive
             sums = {name: sums[name] + terms[name].item() / per_epoch for name in sums}
             right, seen = right + ((U @ V.T).argmax(dim=1) == y).sum().item(), seen + len(y)
         S, U, V = cosines(model, data.x_val, dtype, device)
-        with torch.no_grad():
+        with torch.no_grad():  # nothing is learned from validation drawings
             loss, terms = loss_terms(settings, U, V, torch.from_numpy(data.y_val).to(device))
         record = {"epoch": epoch, "train_accuracy": right / seen, "val_accuracy": float((S.argmax(axis=1) == data.y_val).mean()),
                   "seconds": time.time() - begin, "train_loss": sum(getattr(settings, name) * value for name, value in sums.items()),
@@ -164,7 +166,7 @@ def train(cfg, settings, model, data, dtype, device):
 @torch.no_grad()
 def cosines(model, images, dtype, device):
     """(S (N, K) as numpy, U (N, E), V (K, E)) of drawings (N, 1, 28, 28)."""
-    x = torch.from_numpy(images.reshape(len(images), -1).astype(dtype))
+    x = torch.from_numpy(images.reshape(len(images), -1).astype(dtype))  # (N, 784)
     U, V = torch.cat([model.image(part.to(device)) for part in x.split(1000)]), model.word(model.words)
     return (U @ V.T).cpu().numpy(), U, V
 
@@ -172,7 +174,7 @@ def cosines(model, images, dtype, device):
 def scores(S, y, tau):
     """As in mlp_torch.py, from cosines S (N, K); probabilities for the areas: softmax(S / tau)."""
     probs, one_hot = (torch.from_numpy(S) / tau).softmax(dim=1).numpy(), np.eye(K)[y]
-    predicted, names = S.argmax(axis=1), (*common.CLASSES, "macro")
+    predicted, names = S.argmax(axis=1), (*common.CLASSES, "macro")  # the nearest word; macro: the mean over categories
     precision, recall, _, _ = precision_recall_fscore_support(y, predicted, labels=range(K), zero_division=0)
     figures = {"precision": precision, "recall": recall, "roc_auc": roc_auc_score(one_hot, probs, average=None),
                "pr_auc": average_precision_score(one_hot, probs, average=None)}
@@ -187,10 +189,10 @@ def compare_gradients(settings, cfg, data, twin, runs):
         weights, theirs = part(twin, f"{run}/first/"), part(twin, f"{run}/gradient/")
         model, dtype = Embedding(weights, twin["words"]), weights["image/W1"].dtype
         x, y = next(epochs_of_batches(settings, data, np.random.default_rng(cfg.seed), dtype, torch.device("cpu")))[0]
-        loss_terms(settings, *model(x), y)[0].backward()
-        table[name] = {}
+        loss_terms(settings, *model(x), y)[0].backward()  # (8) to (10) by autograd
+        table[name] = {}  # layer by layer: an error in one layer's derivative shows in it and in all before it
         for layer, ours in model.gradients().items():
-            difference = float(np.abs(ours - theirs[layer]).max())
+            difference = float(np.abs(ours - theirs[layer]).max())  # its size says nothing by itself: see "relative"
             table[name][layer] = {"absolute": difference, "relative": difference / max(float(np.abs(theirs[layer]).max()), 1e-30)}
     return table
 
@@ -210,10 +212,11 @@ def main(cfg):
     for name, run, dtype in (("float32", kind, np.float32), ("float64", "float64", np.float64)):
         print(f"{name}, {kind} vectors:")
         where = device if device.type != "mps" or dtype == np.float32 else torch.device("cpu")  # mps has no float64
-        model = Embedding(part(twin, f"{run}/first/"), twin["words"]).to(where)
+        model = Embedding(part(twin, f"{run}/first/"), twin["words"]).to(where)  # float32 or float64, as the weights are
         histories[name] = train(cfg, settings, model, data, dtype, where)
         S, theirs = cosines(model, data.x_test, dtype, where)[0], twin[f"{run}/test_cosines"]
         results[name] = scores(S, data.y_test, settings.tau)
+        # cosines that nearly tie may change places by rounding: answers are compared
         results[name]["same_predictions"] = float((S.argmax(axis=1) == theirs.argmax(axis=1)).mean())
         for who, history in (("torch", histories[name]), ("numpy", their_history[run])):
             results[name][f"seconds_an_epoch_{who}"] = history[-1]["seconds"] / len(history)

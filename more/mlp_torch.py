@@ -98,7 +98,7 @@ class MLP(nn.Module):
         for n_in, n_out in zip(widths, [*widths[1:], K]):
             activation = {"relu": nn.ReLU, "tanh": nn.Tanh}[settings.activation]()
             layers += [nn.Linear(n_in, n_out), activation, Dropout(settings.dropout, mask_rng)]
-        self.layers = nn.Sequential(*layers[:-2])  # nothing behind the logits
+        self.layers = nn.Sequential(*layers[:-2])  # nothing behind the logits: the softmax is in the loss
         if weights is not None:
             for i, layer in enumerate(self.linear(), 1):
                 # torch keeps W as (O, I) and computes H W^T + b. Untransposed, the first W would fail in forward(); a
@@ -129,24 +129,24 @@ def epoch_of_batches(x, y, batch_size, rng, shift, mirror, dtype):
 def train(cfg, settings, net, data, shift, mirror, dtype, device):
     """The whole loop, as in mlp_numpy.py; returns the history."""
     per_epoch = max(1, len(data.y_train) // settings.batch_size)  # updates
-    epochs = settings.epochs or max(1, round(settings.steps / per_epoch))
+    epochs = settings.epochs or max(1, round(settings.steps / per_epoch))  # both as in the twin, or the schedules would differ
     # optim.SGD's form of (8): V <- m V + (gradient + c W), W <- W - lr V; its first V is the first gradient + c W, as from V = 0.
     optimizer = torch.optim.SGD(net.parameters(), settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + np.cos(np.pi * step / (epochs * per_epoch))))
-    data_rng = np.random.default_rng(cfg.seed)
+    data_rng = np.random.default_rng(cfg.seed)  # numpy's, not torch's: the same order of drawings, the same moves
     best, history, step, begin = {"key": (-1.0, 0.0)}, [], 0, time.time()
     for epoch in range(1, epochs + 1):
-        net.train()
+        net.train()  # dropout on
         total, right, seen = 0.0, 0, 0
         for x, y in epoch_of_batches(data.x_train, data.y_train, settings.batch_size, data_rng, shift, mirror, dtype):
-            x, y = x.to(device), y.to(device)
+            x, y = x.to(device), y.to(device)  # made on the CPU wherever the net is, so that a device changes no drawing
             logits = net(x)  # (1), (2)
             loss = F.cross_entropy(logits, y, reduction="sum")  # (3), (4)
             optimizer.zero_grad()  # backward() adds to what is there; ours overwrites
             (loss / len(x)).backward()  # (5), (6), (7), divided by B as (8) does
             optimizer.step()  # (8)
-            schedule.step()
-            total += loss.item()
+            schedule.step()  # every update, not every epoch
+            total += loss.item()  # a Python number: summed as a tensor, each loss would keep its whole graph alive
             right += (logits.argmax(dim=1) == y).sum().item()
             step, seen = step + 1, seen + len(x)
         val_logits = torch.from_numpy(predict(net, data.x_val, dtype, device))
@@ -172,14 +172,14 @@ def train(cfg, settings, net, data, shift, mirror, dtype, device):
 @torch.no_grad()
 def predict(net, images, dtype, device):
     """Logits (N, K), numpy, of drawings (N, 1, 28, 28)."""
-    net.eval()  # without dropout; train() has switched it on
+    net.eval()  # dropout off; train() has switched it on
     x = torch.from_numpy(images.reshape(len(images), -1).astype(dtype))
     return torch.cat([net(part.to(device)).cpu() for part in x.split(1000)]).numpy()
 
 
 def scores(logits, y):
     """Figures on test drawings: accuracy; for each category and their mean (macro) precision, recall, areas under ROC and PR curve."""
-    logits = torch.from_numpy(logits)
+    logits = torch.from_numpy(logits)  # the sums inside softmax and loss are torch's; the figures are scikit-learn's in both twins
     probs, one_hot, predicted, names = logits.softmax(dim=1).numpy(), np.eye(K)[y], logits.argmax(dim=1).numpy(), (*common.CLASSES, "macro")
     precision, recall, _, _ = precision_recall_fscore_support(y, predicted, labels=range(K), zero_division=0)
     figures = {"precision": precision, "recall": recall, "roc_auc": roc_auc_score(one_hot, probs, average=None),
@@ -198,14 +198,14 @@ def compare_gradients(settings, cfg, data, twin):
     for name, run in (("float64", "plain, float64"), ("float32", "plain"), ("float64, other weights", "plain, float64")):
         weights, theirs = part(twin, f"{run}/first/"), part(twin, f"{run}/gradient/")
         dtype = weights["W1"].dtype
-        torch.manual_seed(cfg.seed)
+        torch.manual_seed(cfg.seed)  # for the other weights: nn.Linear's own, uniform in +-1 / sqrt(I)
         net = MLP(settings, None if "other" in name else weights).to(torch.float64 if dtype == np.float64 else torch.float32).eval()
         batches = epoch_of_batches(data.x_train, data.y_train, settings.batch_size, np.random.default_rng(cfg.seed), 0, 0.0, dtype)
-        x, y = batches[0]
-        F.cross_entropy(net(x), y, reduction="sum").backward()
+        x, y = batches[0]  # the twin's first batch, unmoved
+        F.cross_entropy(net(x), y, reduction="sum").backward()  # the sum, as (4) has it: B times what training divides by B
         table[name] = {}
         for layer, ours in net.gradients().items():
-            difference = float(np.abs(ours - theirs[layer]).max())
+            difference = float(np.abs(ours - theirs[layer]).max())  # its size says nothing by itself: see "relative"
             table[name][layer] = {"absolute": difference, "relative": difference / max(float(np.abs(theirs[layer]).max()), 1e-30)}
     return table
 
@@ -230,6 +230,7 @@ def main(cfg):
         histories[name] = train(cfg, settings, net, data, shift, mirror, dtype, where)
         logits, theirs = predict(net, data.x_test, dtype, where), twin[f"{name}/test_logits"]
         results[name] = scores(logits, data.y_test)
+        # of logits that nearly tie, rounding may turn the larger into the smaller: answers, not logits, are compared
         results[name]["same_predictions"] = float((logits.argmax(axis=1) == theirs.argmax(axis=1)).mean())
         for who, history in (("torch", histories[name]), ("numpy", their_history[name])):
             results[name][f"seconds_an_epoch_{who}"] = history[-1]["seconds"] / len(history)

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ("classifier", "rnn_ae", "conv_ae", "rnn_vae", "conv_vae", "cvae", "metrics")
 REAL = Path(os.environ.get("REAL_DRAWINGS", ROOT.parent / "shared" / "quickdraw"))
 sys.path.insert(0, str(ROOT))
+# Before torch and numpy come: on the tests' small nets threads cost more than they bring.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell makes its background jobs ignore SIGINT, and what they start inherits it: the interrupt tests need the default back.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT
 
 import common
-from more import embed_numpy, embed_torch, mlp_numpy, mlp_torch, words
+from more import embed_numpy, embed_torch, mlp_numpy, mlp_torch, search, words
 
 CPU = torch.device("cpu")
 FILES = ("mlp_numpy", "mlp_torch", "embed_numpy", "embed_torch")
@@ -67,6 +67,17 @@ def test_bends_against_differences(layer):
     close(ours, numeric(lambda: (layer.forward(a) * d).sum(), a))
 
 
+def test_dropout_drops_keeps_the_mean_and_passes_gradients_where_it_kept():
+    layer = mlp_numpy.Dropout(0.25, np.random.default_rng(0))
+    h = np.ones((400, 50), np.float32)
+    assert np.array_equal(layer.forward(h), h)  # not training: nothing happens
+    layer.training = True
+    out = layer.forward(h)
+    assert out.dtype == np.float32 and set(np.unique(out).tolist()) == {0.0, np.float32(1 / 0.75).item()}
+    assert (out == 0).mean() == pytest.approx(0.25, abs=0.02) and out.mean() == pytest.approx(1, abs=0.02)
+    assert np.array_equal(layer.backward(h), out)
+
+
 def test_linear_against_differences():
     rng = np.random.default_rng(0)
     layer, h, d = mlp_numpy.Linear(5, 3, 2.0, rng), rng.standard_normal((4, 5)), rng.standard_normal((4, 3))
@@ -113,7 +124,7 @@ def test_the_whole_net_against_differences_and_autograd(activation, batch):
             array = getattr(layer, kind)
             part = array[:40] if kind == "W" else array  # 40 pixels' weights of the first layer are enough
             close(ours[f"{kind}{i}"][:40], numeric(lambda: net.loss.forward(net.forward(x), np.eye(5)[y]), part))
-    twin = mlp_torch.MLP(cfg, net.weights())
+    twin = mlp_torch.MLP(cfg, net.weights()).eval()  # no dropout: differences need a function that stays the same
     torch.nn.functional.cross_entropy(twin(torch.from_numpy(x)), torch.from_numpy(y), reduction="sum").backward()
     for name, gradient in twin.gradients().items():
         close(ours[name], gradient, 1e-12)
@@ -267,11 +278,18 @@ def test_glove_stops_when_all_words_are_found(tmp_path):
     ("", "no line"), ("\n", "no line"), ("rabbit\n", "line 1"), ("rabbit 1 2 3\nyoga 1 2\n", "line 2"),
     ("rabbit 1 2\nyoga 1 2 3\n", "line 2"), ("rabbit 1 2\nyoga 1\n", "line 2"), ("rabbit 1 x\n", "no finite number"),
     ("rabbit 1 nan\n", "no finite number"), ("rabbit 1 2\nyoga 1 2\nsnowman 1 2\nmotorbike 1 2\n", "neither 'hand'")])
-def test_bad_word_vectors_get_one_line(text, said, doodles, tmp_path):
+def test_bad_word_vectors_are_refused(text, said, tmp_path):
     path = tmp_path / "words.txt"
     path.write_text(text)
-    done = module("embed_numpy", "--quick", "--data", doodles, "--out", tmp_path / "out", "--glove", path)
-    assert done.returncode == 2 and said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    with pytest.raises(common.InputError) as error:
+        words.read_glove(str(path), common.CLASSES)
+    assert said in str(error.value) and "words.txt" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_bad_word_vectors_get_one_line(doodles, tmp_path):
+    (tmp_path / "words.txt").write_text("rabbit 1 x\n")
+    done = module("embed_numpy", "--quick", "--data", doodles, "--out", tmp_path / "out", "--glove", tmp_path / "words.txt")
+    assert done.returncode == 2 and "no finite number" in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -356,7 +374,7 @@ def test_search_records_every_setting(doodles, tmp_path):
     record = json.loads((tmp_path / "mlp_numpy" / "search.json").read_text())
     accuracies = [trial["val_accuracy"] for trial in record["trials"]]
     assert len(accuracies) == 4 and accuracies == sorted(accuracies, reverse=True)
-    assert all(set(mlp_numpy.SEARCHED) < set(trial) for trial in record["trials"])
+    assert all(set(search.SEARCHED) < set(trial) for trial in record["trials"])
     assert (tmp_path / "mlp_numpy" / "search.png").exists() and not (tmp_path / "mlp_numpy" / "metrics.json").exists()
 
 
