@@ -49,19 +49,20 @@ def main(out):
     cfg, model = load(out, conv_vae, lambda c: conv_vae.VAE(c.latent_dim, c.width))
     data, judges = common.load_data(cfg), classifier.load_judges(out, CPU)
     real = classifier.predict(judges.cnn, data.x_test, CPU)[1]
+    n_samples = 100 if cfg.quick else 1000  # of each category
     print("| samples | T | FID | diversity | recognised as asked |\n|---|---:|---:|---:|---|")
     codes = conv_vae.evaluate(cfg, model, data.x_train, CPU)
-    sets = {"conv_vae, prior": torch.randn(5000, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3))}
+    sets = {"conv_vae, prior": torch.randn(5 * n_samples, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3))}
     for n in (10, 40):
         sets[f"conv_vae, mixture of {n}"] = conv_vae.sample_mixture(
-            dataclasses.replace(cfg, components=n), codes["mu"], codes["logvar"], 5000)
+            dataclasses.replace(cfg, components=n), codes["mu"], codes["logvar"], 5 * n_samples)
     for name, z in sets.items():
         for t in (0.25, 0.33, 0.5, 1.0):
             print(row(name, t, conv_vae.decode(cfg, model, z, CPU, temperature=t), None, real, data, judges), flush=True)
 
     cfg, model = load(out, cvae, lambda c: cvae.CVAE(c.latent_dim, c.width, c.condition))
-    labels = np.repeat(np.arange(len(common.CLASSES)), 1000)
-    sets = {"cvae, prior": torch.randn(5000, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3))}
+    labels = np.repeat(np.arange(len(common.CLASSES)), n_samples)
+    sets = {"cvae, prior": torch.randn(5 * n_samples, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3))}
     for mirrored in (False, True):
         x, y = data.x_train, data.y_train
         if mirrored:
@@ -69,7 +70,7 @@ def main(out):
         codes = cvae.evaluate(cfg, model, x, y, CPU)
         for n in (10, 25, 50)[:2 + mirrored]:  # 50 from the unmirrored alone would be 20 codes a Gaussian or fewer
             sets[f"cvae, mixture of {n}{', mirrored too' * mirrored}"] = torch.cat([cvae.sample_mixture(
-                dataclasses.replace(cfg, components=n), codes["mu"][y == k], codes["logvar"][y == k], 1000) for k in range(5)])
+                dataclasses.replace(cfg, components=n), codes["mu"][y == k], codes["logvar"][y == k], n_samples) for k in range(5)])
     for name, z in sets.items():
         for t in (0.25, 0.33, 0.5, 1.0):
             images = cvae.decode(cfg, model, z, cvae.one_hot(torch.from_numpy(labels)), CPU, temperature=t)
