@@ -123,13 +123,13 @@ $(OUT)/mlp_numpy/metrics.json: more/mlp_numpy.py
 	$(call RUN_MORE,mlp_numpy)
 
 # starts from the weights that mlp_numpy started from
-$(OUT)/mlp_torch/metrics.json: more/mlp_torch.py $(OUT)/mlp_numpy/metrics.json
+$(OUT)/mlp_torch/metrics.json: more/mlp_torch.py more/twins.py $(OUT)/mlp_numpy/metrics.json
 	$(call RUN_MORE,mlp_torch)
 
 $(OUT)/embed_numpy/metrics.json: more/embed_numpy.py more/words.py
 	$(call RUN_MORE,embed_numpy) $(if $(GLOVE),--glove $(GLOVE))
 
-$(OUT)/embed_torch/metrics.json: more/embed_torch.py $(OUT)/embed_numpy/metrics.json
+$(OUT)/embed_torch/metrics.json: more/embed_torch.py more/twins.py $(OUT)/embed_numpy/metrics.json
 	$(call RUN_MORE,embed_torch)
 
 # ---- one script ----

@@ -15,7 +15,7 @@ import numpy as np
 import common
 from more import mlp_numpy
 
-SEARCHED = ("depth", "width", "activation", "lr", "momentum", "weight_decay", "dropout", "batch_size")
+SEARCHED = ("depth", "width", "activation", "lr", "momentum", "weight_decay", "dropout", "input_dropout", "batch_size")
 
 
 def try_setting(cfg):
@@ -31,14 +31,15 @@ def try_setting(cfg):
 def search(cfg):
     """cfg.search random settings, one process a core, best first: [{setting, val_accuracy, seconds}].
 
-    Random, not a grid (Bergstra and Bengio 2012, section 1): few of eight settings matter, and it is not known which. 24
-    random trials try 24 learning rates; a grid of 24 points over eight settings has two values of some and one of the rest.
+    Random, not a grid (Bergstra and Bengio 2012, section 1): few of nine settings matter, and it is not known which. 24
+    random trials try 24 learning rates; a grid of 24 points has room for two values of four settings, and one of the others.
     """
     rng = np.random.default_rng(cfg.seed)
     settings = [replace(cfg, depth=int(rng.integers(1, 4)), width=int(2 ** rng.integers(6, 10)),
                         activation=str(rng.choice(["relu", "tanh"])), lr=float(10 ** rng.uniform(-2.5, -0.5)),
                         momentum=float(rng.choice([0.0, 0.5, 0.9, 0.95])), weight_decay=float(10 ** rng.uniform(-4.5, -1.5)),
-                        batch_size=int(2 ** rng.integers(5, 9)), dropout=float(rng.choice([0.0, 0.2, 0.4]))) for _ in range(cfg.search)]
+                        batch_size=int(2 ** rng.integers(5, 9)), dropout=float(rng.choice([0.0, 0.2, 0.4])),
+                        input_dropout=float(rng.choice([0.0, 0.2]))) for _ in range(cfg.search)]
     # One BLAS thread a process: more would fight for the cores. The variables are read when a process first imports numpy.
     os.environ.update({f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")})
     trials = []

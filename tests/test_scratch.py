@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT
 
 import common
-from more import embed_numpy, embed_torch, mlp_numpy, mlp_torch, search, words
+from more import embed_numpy, embed_torch, mlp_numpy, mlp_torch, search, twins, words
 
 CPU = torch.device("cpu")
 FILES = ("mlp_numpy", "mlp_torch", "embed_numpy", "embed_torch")
@@ -395,7 +395,7 @@ def test_scores_are_sklearns_of_the_twin():
 def test_settings_of_a_twin_are_the_numpy_runs(scratch):
     cfg = SimpleNamespace(out=str(scratch[1]), seed=0, quick=True)
     source = json.loads((scratch[1] / "mlp_numpy" / "metrics.json").read_text())["data"]
-    settings, _, _, arrays = mlp_torch.read_twin(cfg, source)
+    settings, _, _, arrays = twins.read_twin(cfg, "mlp_numpy", source)
     assert settings.width == mlp_numpy.Config().width and "plain/first/W1" in arrays
     with pytest.raises(common.InputError, match="other data"):
-        mlp_torch.read_twin(SimpleNamespace(out=str(scratch[1]), seed=1, quick=True), source)
+        twins.read_twin(SimpleNamespace(out=str(scratch[1]), seed=1, quick=True), "mlp_numpy", source)
