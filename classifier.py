@@ -29,7 +29,7 @@ Result: MLP 8 s, CNN 67 s on 2 cores of an AMD EPYC, bfloat16, 2,880 real drawin
         0.884 and 0.950, macro ROC AUC 0.981 and 0.997, expected calibration error 0.028 and 0.030
 """
 
-import pickle
+import pickle  # for the name of an error alone: nothing is unpickled
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 import common
 
 # Shapes: B batch, C channels, H = W = 28, D = 784 pixels, K = 5 classes.
+K = len(common.CLASSES)
 
 
 # ---- 1. Settings ------------------------------------------------------------------------------------
@@ -66,13 +67,14 @@ FEATURES = 64  # width of the penultimate layer: the more, the more drawings FID
 class MLP(nn.Module):
     """Drawing (B, 1, 28, 28) -> logits (B, K), through fully connected layers only."""
 
-    def __init__(self):
+    def __init__(self, channels=1, size=28, classes=K):
         super().__init__()
-        self.hidden1 = nn.Linear(28 * 28, 512)
+        self.shape = channels, size, size
+        self.hidden1 = nn.Linear(channels * size ** 2, 512)
         self.hidden2 = nn.Linear(512, 256)
         self.hidden3 = nn.Linear(256, FEATURES)
         self.dropout = nn.Dropout(0.2)  # a module: eval() switches it off, while F.dropout would have to be told
-        self.output = nn.Linear(FEATURES, len(common.CLASSES))
+        self.output = nn.Linear(FEATURES, classes)
 
     def features(self, x):
         # Flattening forgets which pixels are neighbours: moved by one pixel, a drawing looks unrelated.
@@ -87,10 +89,11 @@ class MLP(nn.Module):
 class CNN(nn.Module):
     """Drawing (B, 1, 28, 28) -> logits (B, K), through convolutions."""
 
-    def __init__(self, width=16):
+    def __init__(self, channels=1, size=28, classes=K, width=16):
         super().__init__()
+        self.shape = channels, size, size
         # Two 3x3 layers see 5x5 pixels, as one 5x5 layer does, with a non-linearity between them.
-        self.conv1 = nn.Conv2d(1, width, kernel_size=3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(width)
@@ -102,9 +105,9 @@ class CNN(nn.Module):
         self.norm5 = nn.BatchNorm2d(4 * width)
         self.conv6 = nn.Conv2d(4 * width, 4 * width, kernel_size=3, padding=1, bias=False)
         self.norm6 = nn.BatchNorm2d(4 * width)
-        self.hidden = nn.Linear(4 * width * 3 * 3, FEATURES)
+        self.hidden = nn.Linear(4 * width * (size // 8) ** 2, FEATURES)
         self.dropout = nn.Dropout(0.3)
-        self.output = nn.Linear(FEATURES, len(common.CLASSES))
+        self.output = nn.Linear(FEATURES, classes)
 
     def features(self, x):
         h = F.relu(self.norm1(self.conv1(x)))  # (B, 16, 28, 28)
@@ -124,19 +127,21 @@ class CNN(nn.Module):
 
 
 class Judges(nn.Module):
-    """Both, under one state_dict."""
+    """Both, under one state_dict. shape: channels, size and classes, where they are not 1, 28 and 5 (more/color.py)."""
 
-    def __init__(self):
+    def __init__(self, *shape):
         super().__init__()
-        self.mlp, self.cnn = MLP(), CNN()
+        self.mlp, self.cnn = MLP(*shape), CNN(*shape)
 
 
 def load_judges(out, device):
     """The trained judges of OUT/classifier, frozen, in eval mode. Raises common.InputError."""
     path = Path(out) / "classifier" / "weights.pt"
-    judges = Judges()
     try:
-        judges.load_state_dict(torch.load(path, weights_only=True))  # tensors only: a pickle could run code
+        weights = torch.load(path, weights_only=True)  # tensors only: a pickle could run code
+        channels, pixels = weights["cnn.conv1.weight"].shape[1], weights["mlp.hidden1.weight"].shape[1]
+        judges = Judges(channels, round((pixels / channels) ** 0.5), len(weights["cnn.output.bias"]))
+        judges.load_state_dict(weights)
     except FileNotFoundError:
         raise common.InputError(f"{path}: found no such file, expected the judges' weights; run 'make classifier', or "
                                 f"python classifier.py --data DATA --out {out}") from None
@@ -206,8 +211,8 @@ def predict(model, images, device):
     Raises ValueError on any other shape, dtype or range: a judge shown [-1, 1] or 0..255 answers
     without complaint, and every figure that rests on the answer is wrong.
     """
-    if images.ndim != 4 or images.shape[1:] != (1, 28, 28) or images.dtype != np.float32:
-        raise ValueError(f"found {images.dtype} {images.shape}, expected float32 (N, 1, 28, 28)")
+    if images.shape[1:] != model.shape or images.dtype != np.float32:
+        raise ValueError(f"found {images.dtype} {images.shape}, expected float32 (N, {', '.join(map(str, model.shape))})")
     if len(images) and not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(f"found pixels from {images.min()} to {images.max()}, expected 0 to 1")
     was_training = model.training
@@ -239,19 +244,19 @@ def calibration(probs, y, bins=15):
     return *mean, share, float((share * np.abs(mean[0] - mean[1])).sum())
 
 
-def scores(logits, y):
+def scores(logits, y, classes):
     """The figures of one judge on test drawings, and its calibration bins."""
     probs = softmax(logits)  # (2), (N, K)
     confidence, accuracy, share, error = calibration(probs, y)
-    precision, recall, _, _ = precision_recall_fscore_support(y, probs.argmax(axis=1), labels=range(5), zero_division=0)
-    one_hot = np.eye(len(common.CLASSES))[y]  # one against the rest, for each category
+    precision, recall, _, _ = precision_recall_fscore_support(y, probs.argmax(axis=1), labels=range(len(classes)), zero_division=0)
+    one_hot = np.eye(len(classes))[y]  # one against the rest, for each category
     return {
         "test_accuracy": float((probs.argmax(axis=1) == y).mean()),
         "test_cross_entropy": cross_entropy(torch.from_numpy(logits), torch.from_numpy(y)).item(),
-        "precision": dict(zip(common.CLASSES, precision.tolist())), "recall": dict(zip(common.CLASSES, recall.tolist())),
-        "roc_auc": dict(zip(common.CLASSES, roc_auc_score(one_hot, probs, average=None).tolist())),
-        "pr_auc": dict(zip(common.CLASSES, average_precision_score(one_hot, probs, average=None).tolist())),
-        "expected_calibration_error": error, "confusion": confusion_matrix(y, probs.argmax(axis=1), labels=range(5)).tolist(),
+        "precision": dict(zip(classes, precision.tolist())), "recall": dict(zip(classes, recall.tolist())),
+        "roc_auc": dict(zip(classes, roc_auc_score(one_hot, probs, average=None).tolist())),
+        "pr_auc": dict(zip(classes, average_precision_score(one_hot, probs, average=None).tolist())),
+        "expected_calibration_error": error, "confusion": confusion_matrix(y, probs.argmax(axis=1), labels=range(len(classes))).tolist(),
     }, (confidence, accuracy, share)
 
 
@@ -271,7 +276,7 @@ def plot_curves(cfg, folder, histories, source):
     common.save_figure(cfg, folder / "curves.png", fig, source)
 
 
-def plot_confusion(cfg, folder, results, source):
+def plot_confusion(cfg, folder, results, source, classes):
     fig, axes = common.figure(1, 2, width=9, height=4)
     for ax, (name, result) in zip(axes[0], results.items()):
         counts = np.array(result["confusion"])
@@ -281,7 +286,7 @@ def plot_confusion(cfg, folder, results, source):
             ax.text(column, row, counts[row, column], ha="center", va="center",
                     color="white" if share[row, column] > 0.5 else "black")
         ax.set(title=f"{name.upper()}: {result['test_accuracy']:.1%} of test drawings right", xlabel="predicted",
-               ylabel="true", xticks=range(5), yticks=range(5), xticklabels=common.CLASSES, yticklabels=common.CLASSES)
+               ylabel="true", xticks=range(len(classes)), yticks=range(len(classes)), xticklabels=classes, yticklabels=classes)
         ax.tick_params(axis="x", rotation=30)
         ax.grid(False)
     common.save_figure(cfg, folder / "confusion.png", fig, source)
@@ -305,13 +310,13 @@ def plot_reliability(cfg, folder, results, bins, source):
 # ---- 7. Main ----------------------------------------------------------------------------------------
 
 def main(cfg):
-    data, device = common.load_data(cfg), common.setup(cfg)
+    data, device = common.load_data(cfg, color=True), common.setup(cfg)
     folder = common.start(cfg, __file__)
-    judges = Judges().to(device)
+    judges = Judges(*data.x_train.shape[1:3], len(data.classes)).to(device)
     histories, results, bins = {}, {}, {}
     for name, model in (("mlp", judges.mlp), ("cnn", judges.cnn)):
         histories[name] = train(cfg, name, model, data, device)
-        results[name], bins[name] = scores(predict(model, data.x_test, device)[0], data.y_test)
+        results[name], bins[name] = scores(predict(model, data.x_test, device)[0], data.y_test, data.classes)
         results[name] |= {"parameters": sum(p.numel() for p in model.parameters()), "seconds": histories[name][-1]["seconds"]}
         print(f"{name}: test accuracy {results[name]['test_accuracy']:.4f}, macro ROC AUC "
               f"{np.mean(list(results[name]['roc_auc'].values())):.4f}, PR AUC {np.mean(list(results[name]['pr_auc'].values())):.4f}, "
@@ -320,7 +325,7 @@ def main(cfg):
     common.save(folder / "history.json", histories)
     common.save(folder / "weights.pt", judges)
     plot_curves(cfg, folder, histories, data.source)
-    plot_confusion(cfg, folder, results, data.source)
+    plot_confusion(cfg, folder, results, data.source, data.classes)
     plot_reliability(cfg, folder, results, bins, data.source)
     common.finish(cfg, folder, data.source, device, judges, sum(r["seconds"] for r in results.values()), **results)
 

@@ -9,7 +9,7 @@ import argparse
 import contextlib
 import dataclasses
 import hashlib
-import inspect
+import inspect  # a setting's comment is read from the source, and becomes its --help
 import json
 import math
 import os
@@ -54,7 +54,7 @@ class Settings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where this CPU multiplies it natively
     quick: bool = False  # little data, two epochs: does it all run? The figures mean nothing
 
-    MAY_BE_ZERO: ClassVar[set] = {"shift", "mirror", "dropout", "beta", "weight_decay"}
+    MAY_BE_ZERO: ClassVar[set] = {"shift", "mirror", "dropout", "input_dropout", "beta", "weight_decay"}
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -107,7 +107,7 @@ def run(main, Config):
 # ---- Data: four .npy files, checked where they enter ----------------------------------------------------
 
 class Data(typing.NamedTuple):
-    """Drawings float32 (N, 1, 28, 28) in [0, 1], 1 is ink; labels int64 (N,) in 0..4."""
+    """Drawings float32 (N, 1, 28, 28) in [0, 1], 1 is ink; labels int64 (N,) in 0..4. Of more/: in colour (N, 3, H, W), other classes."""
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -116,6 +116,7 @@ class Data(typing.NamedTuple):
     x_test: np.ndarray
     y_test: np.ndarray
     source: dict  # where the drawings came from, for metrics.json and captions
+    classes: tuple = CLASSES
 
 
 def load_npy(path):
@@ -129,35 +130,39 @@ def load_npy(path):
     raise InputError(f"{path}: found {problem}, expected an array written by np.save; check --data, or run 'make data'")
 
 
-def check_images(path, images):
-    """uint8 0..255 or float 0..1, (N, 28, 28) -> float32 (N, 1, 28, 28) in [0, 1]. Raises InputError."""
-    require(isinstance(images, np.ndarray) and images.shape[1:] == (28, 28) and len(images), path,
-            f"shape {getattr(images, 'shape', 'of an archive')}", "(N, 28, 28) with N > 0", "reshape the drawings")
+def check_images(path, images, color=False):
+    """uint8 0..255 or float 0..1, (N, 28, 28), or if color also (N, H, H, 3) -> float32 (N, C, H, H) in [0, 1]. Raises InputError."""
+    shape = getattr(images, "shape", "of an archive")
+    fits = shape[1:] == (28, 28) or (color and len(shape) == 4 and shape[3] == 3 and shape[1] == shape[2])
+    require(isinstance(images, np.ndarray) and fits and len(images), path, f"shape {shape}",
+            "(N, 28, 28)" + " or (N, H, H, 3)" * color + " with N > 0", "reshape the drawings")
     if images.dtype == np.uint8:
-        return images[:, None].astype(np.float32) / 255
-    require(images.dtype.kind == "f", path, f"dtype {images.dtype}", "uint8 0..255 or float 0..1", "convert with astype")
-    low, high = images.min(), images.max()  # NaN if one pixel is
-    require(low >= 0 and high <= 1, path, f"floats from {low:.4g} to {high:.4g}", "0 to 1, none of them NaN",
-            "divide by 255, or store uint8")
-    return images[:, None].astype(np.float32)
+        images = images.astype(np.float32) / 255
+    else:
+        require(images.dtype.kind == "f", path, f"dtype {images.dtype}", "uint8 0..255 or float 0..1", "convert with astype")
+        low, high = images.min(), images.max()  # NaN if one pixel is
+        require(low >= 0 and high <= 1, path, f"floats from {low:.4g} to {high:.4g}", "0 to 1, none of them NaN",
+                "divide by 255, or store uint8")
+    return images[:, None].astype(np.float32) if images.ndim == 3 else np.ascontiguousarray(np.moveaxis(images, 3, 1), np.float32)
 
 
-def check_labels(path, labels, n):
-    """Integers (n,) in 0..4, every category present -> int64. Raises InputError."""
-    require(labels.dtype.kind in "iu", path, f"dtype {labels.dtype}", "integers 0..4", "convert with astype")
+def check_labels(path, labels, n, classes=CLASSES):
+    """Integers (n,) that number the classes, every one of them present -> int64. Raises InputError."""
+    top = len(classes) - 1
+    require(labels.dtype.kind in "iu", path, f"dtype {labels.dtype}", f"integers 0..{top}", "convert with astype")
     require(labels.shape == (n,), path, f"shape {labels.shape}", f"({n},), one label a drawing", "use two files of one set")
-    require(labels.min() >= 0 and labels.max() < len(CLASSES), path, f"labels {labels.min()} to {labels.max()}",
-            "0..4 for " + ", ".join(CLASSES), "number the categories so")
-    absent = [name for k, name in enumerate(CLASSES) if k not in labels]
-    require(not absent, path, f"no {', '.join(absent)}", "all five categories", "add drawings of the rest")
+    require(labels.min() >= 0 and labels.max() <= top, path, f"labels {labels.min()} to {labels.max()}",
+            f"0..{top} for " + ", ".join(classes), "number the categories so")
+    absent = [name for k, name in enumerate(classes) if k not in labels]
+    require(not absent, path, f"no {', '.join(absent)}", "every category", "add drawings of the rest")
     return labels.astype(np.int64)
 
 
-def read_set(folder, name):
+def read_set(folder, name, color=False, classes=CLASSES):
     """(images, labels) of "train" or "test", checked as above. Raises InputError."""
     paths = [Path(folder) / f"{name}_{kind}.npy" for kind in ("images", "labels")]
-    images = check_images(paths[0], load_npy(paths[0]))
-    return images, check_labels(paths[1], load_npy(paths[1]), len(images))
+    images = check_images(paths[0], load_npy(paths[0]), color)
+    return images, check_labels(paths[1], load_npy(paths[1]), len(images), classes)
 
 
 def read_source(folder):
@@ -166,39 +171,45 @@ def read_source(folder):
         source = json.loads((Path(folder) / "source.json").read_text())
         if all(hashlib.sha256((Path(folder) / name).read_bytes()).hexdigest() == digest
                for name, digest in source.get("sha256", {}).items()):
-            return {"source": str(source["source"]), "note": str(source.get("note", ""))}
+            return {"source": str(source["source"]), "note": str(source.get("note", ""))} | {
+                key: source[key] for key in ("name", "classes") if key in source}  # of sets that more/color.py wrote
     except (OSError, ValueError, AttributeError, KeyError):
         pass
     return {"source": "course", "note": "files brought by the user"}
 
 
-def load_data(cfg):
-    """Read and check DATA's four files; hold out a tenth of the training drawings. Raises InputError.
+def load_data(cfg, color=False):
+    """Read and check DATA's four files; hold out a tenth of the training drawings. Raises InputError."""
+    source = read_source(cfg.data)
+    classes = tuple(source.pop("classes", CLASSES)) if color else CLASSES
+    return split(cfg, *read_set(cfg.data, "train", color, classes), *read_set(cfg.data, "test", color, classes), source, classes)
+
+
+def split(cfg, x, y, x_test, y_test, source, classes=CLASSES):
+    """Data, with a tenth of the training drawings for validation. Raises InputError.
 
     The split is the same for every script, seed and run: what validates one model trains no other.
     """
-    (x, y), (x_test, y_test) = read_set(cfg.data, "train"), read_set(cfg.data, "test")
     rng = np.random.default_rng(0)
     order = rng.permutation(len(x))[:600 if cfg.quick else None]
     test = rng.permutation(len(x_test))[:200] if cfg.quick else slice(None)
     val, train = np.split(order, [max(1, len(order) // 10)])
     require(len(train), cfg.data, f"{len(x)} training drawings", "two or more", "add some")
-    source = read_source(cfg.data)
-    source["drawings"] = {"train": len(train), "validation": len(val), "test": len(y_test[test])}
+    source = source | {"drawings": {"train": len(train), "validation": len(val), "test": len(y_test[test])}}
     print(f"data: {describe(source)}")
-    return Data(x[train], y[train], x[val], y[val], x_test[test], y_test[test], source)
+    return Data(x[train], y[train], x[val], y[val], x_test[test], y_test[test], source, classes)
 
 
 def describe(source):
     """One line on the data, for the console and under every figure."""
-    name = "STAND-IN DOODLES, not real drawings" if source["source"] == "doodles" else "Quick, Draw! drawings"
+    name = "STAND-IN DOODLES, not real drawings" if source["source"] == "doodles" else source.get("name", "Quick, Draw! drawings")
     return name + ": {train:,} to train, {validation:,} to validate, {test:,} to test".format(**source["drawings"])
 
 
-def augment(x, rng, shift, mirror=0.5):
-    """Each drawing of x (N, 1, 28, 28) moved by up to shift pixels, a share of them mirrored; edges are filled with paper.
+def augment(x, rng, shift, mirror=0.5, fill="constant"):
+    """Each drawing of x (N, C, H, W) moved by up to shift pixels, a share of them mirrored; edges are filled with paper, 0.
 
-    Neither makes another category of a drawing. x: a tensor and rng a torch.Generator, or both of numpy.
+    Neither makes another category of a drawing. x: a tensor and rng a torch.Generator, or both of numpy. fill: numpy.pad's mode.
     """
     n, side = len(x), x.shape[-1]
     if isinstance(x, np.ndarray):
@@ -208,10 +219,11 @@ def augment(x, rng, shift, mirror=0.5):
 
         offsets = torch.randint(2 * shift + 1, (2, n, 1), generator=rng).numpy()
         mirrored = (torch.rand(n, 1, generator=rng) < mirror).numpy()
-    padded = np.pad(np.asarray(x)[:, 0], ((0, 0), (shift, shift), (shift, shift)))  # (N, 28 + 2 shift, 28 + 2 shift)
-    rows, columns = offsets + np.arange(side)  # (N, 28) each
+    padded = np.pad(np.asarray(x), ((0, 0), (0, 0), (shift, shift), (shift, shift)), mode=fill)  # (N, C, H + 2 shift, W + 2 shift)
+    rows, columns = offsets + np.arange(side)  # (N, H), (N, W)
     columns = np.where(mirrored, columns[:, ::-1], columns)
-    moved = padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]][:, None]  # (N, 1, 28, 28)
+    n, c = np.arange(n)[:, None, None, None], np.arange(x.shape[1])[:, None, None]
+    moved = padded[n, c, rows[:, None, :, None], columns[:, None, None, :]]  # (N, C, H, W)
     return moved if isinstance(x, np.ndarray) else torch.from_numpy(moved)
 
 
@@ -286,7 +298,7 @@ def start(cfg, script, record="metrics"):
 
 
 def save(path, content):
-    """Write what the suffix says: .json, .npy, .npz (a dict of arrays), .pt (a module's state_dict on the CPU) or .png (a figure)."""
+    """Write what the suffix says: .json, .npy, .npz (a dict of arrays), .png (a figure), .pt (a module's tensors on the CPU, or a dict)."""
     with atomic(path) as file:
         if path.suffix == ".json":
             file.write(json.dumps(content, indent=1).encode() + b"\n")
@@ -300,7 +312,9 @@ def save(path, content):
         else:
             import torch
 
-            torch.save({name: tensor.cpu() for name, tensor in content.state_dict().items()}, file)
+            if not isinstance(content, dict):
+                content = {name: tensor.cpu() for name, tensor in content.state_dict().items()}
+            torch.save(content, file)
 
 
 def finish(cfg, folder, source, device, model, seconds, record="metrics", **figures):
@@ -325,10 +339,12 @@ def figure(rows=1, columns=1, width=8.0, height=3.0):
 
 
 def show_grid(ax, images, columns, title="", row_names=()):
-    """Drawings (N, 28, 28) in [0, 1], N a multiple of columns, as one picture; never rescaled."""
-    rows = len(images) // columns
-    ax.imshow(np.asarray(images).reshape(rows, columns, 28, 28).swapaxes(1, 2).reshape(rows * 28, columns * 28), vmin=0, vmax=1)
-    ax.set(title=title, xticks=[], yticks=[28 * r + 14 for r in range(len(row_names))], yticklabels=row_names)
+    """Drawings (N, H, W), or (N, H, W, 3), in [0, 1], N a multiple of columns, as one picture; never rescaled."""
+    images, rows = np.asarray(images), len(images) // columns
+    height, width, *rgb = images.shape[1:]
+    picture = images.reshape(rows, columns, height, width, *rgb).swapaxes(1, 2).reshape(rows * height, columns * width, *rgb)
+    ax.imshow(picture, vmin=0, vmax=1)
+    ax.set(title=title, xticks=[], yticks=[height * r + height // 2 for r in range(len(row_names))], yticklabels=row_names)
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)

@@ -26,8 +26,8 @@ novelty is not. That is why no figure stands alone here.
 
 "FID" is the name for Inception features of photographs. Ours are a small judge's of 28x28 drawings:
 the numbers compare within one table of ours, never with a paper's, nor across two trainings of the
-judge. Every row uses the same number N of drawings (a file with fewer uses all) and carries the spread
-(standard deviation) over five subsets of the samples; the error that comes from the one set of test
+judge. Every row uses the same number N of drawings (a file with fewer uses all); every figure is the mean over
+five subsets of N samples and carries their spread (standard deviation); the error that comes from the one set of test
 drawings and the one judge is not in it. A set of no more than N drawings has one
 subset: its spread is that of five resamples with replacement.
 Rows for orientation: real training drawings (the floor: what other real drawings score), blurred real
@@ -44,7 +44,7 @@ Writes: OUT/metrics/ metrics.json, table.md, table.png
 Result: 18 s on 2 cores for 14 rows; README.md has the table. What it taught: with our judge precision is
         blind (noise has 0.98: all of it has nearly the same features, and they lie in a few real drawings'
         balls), while the inception score (1.15) sees noise at once. FID is far from the floor (0.4) for
-        noise (122), but as far for blurred drawings (121), which one still recognises. Novelty is 0.97 to 1.04
+        noise (122), but as far for blurred drawings (121), which one still recognises. Novelty is 0.95 to 1.05
         for all our samples: they are as far from the training drawings as test drawings are
 """
 
@@ -72,6 +72,7 @@ class Config(common.Settings):
     files: tuple = ()  # further .npy files to score, uint8 or float 0..1, (N, 28, 28)
     only: str = ""  # score these scripts' samples alone, comma between: rnn_vae,conv_vae
     table: str = "metrics"  # names the files in OUT/metrics/: NAME.json, .md and .png, but table.md and table.png for metrics
+    judges: str = ""  # folder with classifier/weights.pt; empty: OUT
     judge: Literal["cnn", "mlp"] = "cnn"  # whose features and opinions are used; classifier.py says why the CNN's
     subsets: int = 5  # subsets over which a figure's spread is taken
     n: int = 1000  # drawings in a subset; fewer where there are fewer test drawings
@@ -123,9 +124,9 @@ def fid(real, fake):
 
 
 def fid_infinity(real, fake, rng, sizes=10):
-    """FID with N extrapolated to infinity, equation (3), from all samples at hand.
+    """FID with N extrapolated to infinity, equation (3); features (N, F), (M, F).
 
-    Ten subset sizes, evenly spaced from a fifth of the samples to all of them; the line's value at 1/N = 0.
+    Ten subset sizes, evenly spaced from a fifth of the M samples to all of them; the line's value at 1/N = 0.
     The real cloud stays as it is: the bias of its own size remains. Source: Chong and Forsyth 2020.
     """
     ns = np.linspace(len(fake) // 5, len(fake), sizes).astype(int)
@@ -208,57 +209,64 @@ def score(cfg, images, real, judges, device, labels=None, real_labels=None):
     order = rng.permutation(len(images))
 
     def figures(pick):
+        """All columns for one subset of the samples."""
         reals = real["features"][rng.permutation(len(real["features"]))[:n]]  # as many as there are samples
-        return (frechet_distance(*real["moments"], *mean_and_covariance(features[pick])), inception_score(probs[pick]),
-                kernel_distance(reals, features[pick]), *precision_recall(reals, features[pick], cfg.k))
+        row = {"fid": frechet_distance(*real["moments"], *mean_and_covariance(features[pick])),
+               "fid_infinity": fid_infinity(real["features"], features[pick], rng), "inception_score": inception_score(probs[pick]),
+               "kid": kernel_distance(reals, features[pick]),
+               **dict(zip(("precision", "recall"), precision_recall(reals, features[pick], cfg.k))),
+               "diversity": diversity(images[pick]) / diversity(real["images"]),
+               "novelty": distance_to_training(images[pick], real["train"]) / real["distance_to_training"]}
+        if labels is not None:  # asked for: is the category recognised, and do drawings within it vary?
+            asked = labels[pick]
+            row["accuracy"] = float((probs[pick].argmax(axis=1) == asked).mean())
+            row["diversity_within"] = float(np.mean([
+                diversity(images[pick][asked == k]) / diversity(real["images"][real_labels == k])
+                for k in np.unique(real_labels) if min((asked == k).sum(), (real_labels == k).sum()) > 1]))
+        return row
 
     if n == len(images):  # one subset: its spread is that of drawing it again, with replacement (a bootstrap, Efron 1979)
-        mean, spread = figures(order), [figures(rng.integers(n, size=n)) for _ in range(cfg.subsets)]
+        value, spread = figures(order), [figures(rng.integers(n, size=n)) for _ in range(cfg.subsets)]
     else:  # disjoint subsets; where there are too few drawings for that, subsets share some, and the spread is too small
         disjoint = len(images) >= n * cfg.subsets
         spread = [figures(order[i * n:(i + 1) * n] if disjoint else rng.permutation(len(images))[:n]) for i in range(cfg.subsets)]
-        mean = np.mean(spread, axis=0)
-    row = {"n": n, "total": len(images), "fid_infinity": fid_infinity(real["features"], features, rng),
-           "diversity": diversity(images) / diversity(real["images"]),
-           "novelty": distance_to_training(images[order[:n]], real["train"]) / real["distance_to_training"]}
-    for name, value, values in zip(("fid", "inception_score", "kid", "precision", "recall"), mean, zip(*spread)):
-        row[name], row[name + "_sd"] = float(value), float(np.std(values, ddof=1)) if cfg.subsets > 1 else 0.0
-    if labels is not None:  # asked for: is the category recognised, and do drawings within it vary?
-        row["accuracy"] = float((probs.argmax(axis=1) == labels).mean())
-        within = [diversity(images[labels == k]) / diversity(real["images"][real_labels == k])
-                  for k in range(len(common.CLASSES)) if (labels == k).sum() > 1 and (real_labels == k).sum() > 1]
-        row["diversity_within"] = float(np.mean(within))
-    return row
+        value = {name: float(np.mean([row[name] for row in spread])) for name in spread[0]}
+    deviation = {f"{name}_sd": float(np.std([row[name] for row in spread], ddof=min(1, cfg.subsets - 1))) for name in value}
+    return {"n": n, "total": len(images)} | value | deviation
 
 
-def read_samples(path, quick):
-    """(drawings float32 (N, 1, 28, 28), labels or None) of a samples file; quick: 1,000 of them. Raises common.InputError."""
-    images = common.check_images(path, common.load_npy(path))
-    if len(images) < 10:
-        raise common.InputError(f"{path}: found {len(images)} samples, expected 10 or more; draw some")
+def read_samples(path, quick, shape=(1, 28, 28), classes=common.CLASSES):
+    """(drawings float32 (N, *shape), labels or None) of a samples file; quick: 1,000 of them. Raises common.InputError."""
+    images = common.check_images(path, common.load_npy(path), color=True)
+    common.require(images.shape[1:] == shape, path, f"drawings {images.shape[1:]}", f"{shape} as in DATA", "name DATA of its kind")
+    common.require(len(images) >= 10, path, f"{len(images)} samples", "10 or more", "draw some")
     beside = path.with_name(path.stem + "_labels.npy")
-    labels = common.check_labels(beside, common.load_npy(beside), len(images)) if beside.exists() else None
+    labels = common.check_labels(beside, common.load_npy(beside), len(images), classes) if beside.exists() else None
     keep = np.random.default_rng(0).permutation(len(images))[:1000 if quick else None]
     return images[keep], None if labels is None else labels[keep]
 
 
+def like(path, shape):
+    """Does the samples file hold drawings (C, H, W) of this shape? Raises common.InputError."""
+    return common.load_npy(path).shape[1:] == (shape[1:] if shape[0] == 1 else (*shape[1:], shape[0]))
+
+
 # ---- 5. The table -----------------------------------------------------------------------------------
 
-COLUMNS = {  # name: (heading, format, has a spread)
-    "fid": ("FID", "{:.2f}", True), "fid_infinity": ("FID, N = inf", "{:.2f}", False), "kid": ("KID", "{:.3f}", True),
-    "inception_score": ("IS", "{:.2f}", True), "precision": ("precision", "{:.2f}", True), "recall": ("recall", "{:.2f}", True),
-    "diversity": ("diversity", "{:.2f}", False), "novelty": ("novelty", "{:.2f}", False), "accuracy": ("as asked", "{:.1%}", False),
-    "diversity_within": ("diversity within", "{:.2f}", False)}
+COLUMNS = {  # name: (heading, format)
+    "fid": ("FID", "{:.2f}"), "fid_infinity": ("FID, N = inf", "{:.2f}"), "kid": ("KID", "{:.3f}"), "inception_score": ("IS", "{:.2f}"),
+    "precision": ("precision", "{:.2f}"), "recall": ("recall", "{:.2f}"), "diversity": ("diversity", "{:.2f}"),
+    "novelty": ("novelty", "{:.2f}"), "accuracy": ("as asked", "{:.1%}"), "diversity_within": ("diversity within", "{:.2f}")}
 
 
 def markdown(rows):
     """The table as Markdown, columns aligned so that it reads in a terminal as well."""
     used = {key: column for key, column in COLUMNS.items() if any(key in row for row in rows.values())}
-    cells = [["drawings", "N"] + [heading for heading, _, _ in used.values()]]
+    cells = [["drawings", "N"] + [heading for heading, _ in used.values()]]
     for name, row in rows.items():
         cells.append([name, str(row["n"])] + [
-            "" if key not in row else form.format(row[key]) + (" ± " + form.format(row[key + "_sd"]) if spread else "")
-            for key, (_, form, spread) in used.items()])
+            "" if key not in row else form.format(row[key]) + " ± " + form.format(row[key + "_sd"])
+            for key, (_, form) in used.items()])
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     lines = ["| " + " | ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))) + " |"
              for line in cells]
@@ -304,21 +312,23 @@ def better_vae(out, rows):
 # ---- 6. Main ----------------------------------------------------------------------------------------
 
 def main(cfg):
-    data, device = common.load_data(cfg), common.setup(cfg)
-    judges = load_judges(cfg.out, device)
+    data, device = common.load_data(cfg, color=True), common.setup(cfg)
+    judges, shape = load_judges(cfg.judges or cfg.out, device), data.x_test.shape[1:]
+    # OUT may hold samples in grey and in colour, of several sizes: those that are like DATA's drawings are scored.
     files = {f"{path.parent.name} {path.stem}": path for kind in ("samples*", "reconstructions")
-             for path in sorted(Path(cfg.out).glob(f"*/{kind}.npy")) if not path.stem.endswith("_labels")}
+             for path in sorted(Path(cfg.out).glob(f"*/{kind}.npy")) if not path.stem.endswith("_labels") and like(path, shape)}
     if cfg.only:
         files = {name: path for name, path in files.items() if name.split()[0] in cfg.only.split(",")}
     files |= {Path(name).stem: Path(name) for name in cfg.files}
-    sets = {name: read_samples(path, cfg.quick) for name, path in files.items()}  # all are read, and refused, before any is scored
+    # all are read, and refused, before any is scored
+    sets = {name: read_samples(path, cfg.quick, shape, data.classes) for name, path in files.items()}
     folder = common.start(cfg, __file__, cfg.table)
     begin = time.time()
 
     logits, features = predict(getattr(judges, cfg.judge), data.x_test, device)
     real = {"images": data.x_test, "features": features, "moments": mean_and_covariance(features), "train": data.x_train,
             "distance_to_training": distance_to_training(data.x_test, data.x_train)}
-    noise = np.random.default_rng(0).random((cfg.n if cfg.quick else 5 * cfg.n, 1, 28, 28), np.float32)
+    noise = np.random.default_rng(0).random((cfg.n if cfg.quick else 5 * cfg.n, *shape), np.float32)
     sets = dict(zip(ORIENTATION, ((data.x_train, None), (gaussian_filter(data.x_test, (0, 0, 1, 1)), None), (noise, None)))) | sets
     rows = {name: score(cfg, images, real, judges, device, labels, data.y_test) for name, (images, labels) in sets.items()}
 
