@@ -6,6 +6,9 @@
 #      |--> rnn_vae -> conv_vae -> metrics of both VAEs -> cvae -> metrics of all
 #      `--> mlp_numpy -> mlp_torch,  embed_numpy -> embed_torch          (make scratch; not in make all)
 #
+#   cvae -> color, the painted drawings -> their judge -> gan, ddpm -> the table in colour    (make colour)
+#                                       classifier -> gan_grey, ddpm_grey -> the core's table   (make grey)
+#
 # A script's target is OUT/<script>/metrics.json, which it writes last: the file exists when the run
 # came to its end, so an interrupted one starts again, and a finished one is left alone until the
 # script, common.py or the data changes. Works with GNU make 3.81 and later.
@@ -30,17 +33,21 @@ endif
 SCRIPTS    := classifier rnn_ae conv_ae rnn_vae conv_vae cvae
 TARGETS    := $(foreach s,$(SCRIPTS),$(OUT)/$(s)/metrics.json)
 SCRATCH    := mlp_numpy mlp_torch embed_numpy embed_torch
-MORE       := $(foreach s,$(SCRATCH),$(OUT)/$(s)/metrics.json)
+PAINTED    := restore_ae beta_vae cvae_color gan cgan ddpm cddpm inpaint
+GREY       := $(addsuffix _grey,$(PAINTED))
+MORE       := $(foreach s,$(SCRATCH) color $(PAINTED) $(GREY),$(OUT)/$(s)/metrics.json)
+COLOR_JUDGE := $(OUT)/color/classifier/metrics.json
+COLOR_TABLE := $(OUT)/metrics/color.json
 VAE_TABLE  := $(OUT)/metrics/vaes.json
 TABLE      := $(OUT)/metrics/metrics.json
 DATA_FILES := $(foreach s,train test,$(DATA)/$(s)_images.npy $(DATA)/$(s)_labels.npy)
 DATA_READY := $(OUT)/data.txt
 QUICK      ?=
-ARGUMENTS   = --data $(DATA) --out $(OUT) --seed $(SEED) $(QUICK) $(if $(filter $(1) all,$(MAKECMDGOALS)),$(FLAGS))
+ARGUMENTS   = --data $(DATA) --out $(OUT) --seed $(SEED) $(QUICK) $(if $(filter $(1) $(1)_grey all,$(MAKECMDGOALS)),$(FLAGS))
 RUN         = $(PY) $(1).py $(ARGUMENTS) --device $(DEVICE)
 RUN_MORE    = $(PY) -m more.$(1) $(ARGUMENTS) $(if $(findstring numpy,$(1)),,--device $(DEVICE))
 
-.PHONY: help all scratch data quick test lint check clean metrics setup FORCE $(SCRIPTS) $(SCRATCH)
+.PHONY: help all scratch colour grey data quick test lint check clean metrics setup FORCE $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY)
 .DELETE_ON_ERROR:
 
 help:
@@ -48,6 +55,8 @@ help:
 	@echo "make quick     the same on little data, in a few minutes, into out_quick: does it all run?"
 	@echo "make SCRIPT    one of: $(SCRIPTS) metrics (and what it needs)"
 	@echo "make scratch   classification from scratch: $(SCRATCH) (each a target, too)"
+	@echo "make colour    generative models of painted drawings: $(PAINTED) (each a target, too), and their table"
+	@echo "make grey      the same models on grey drawings: $(GREY), and the core's table with them"
 	@echo "make data      put the four .npy files into DATA"
 	@echo "make check     compare OUT with the bands in README.md"
 	@echo "make test      lint and tests;   make lint   ruff alone"
@@ -56,7 +65,12 @@ help:
 
 all: $(TARGETS) $(TABLE)
 
-scratch: $(MORE)
+scratch: $(foreach s,$(SCRATCH),$(OUT)/$(s)/metrics.json)
+
+colour: $(foreach s,$(PAINTED),$(OUT)/$(s)/metrics.json) $(COLOR_TABLE)
+
+grey: $(foreach s,$(GREY),$(OUT)/$(s)/metrics.json)
+	$(call RUN,metrics)
 
 # ---- setting up ----
 
@@ -87,7 +101,7 @@ data: $(DATA_READY)
 # ---- models ----
 
 # Every script reads common.py; it and the data are prerequisites of all.
-$(TARGETS) $(VAE_TABLE) $(TABLE) $(MORE): common.py $(DATA_READY) | $(VENV)
+$(TARGETS) $(VAE_TABLE) $(TABLE) $(MORE) $(COLOR_JUDGE) $(COLOR_TABLE): common.py $(DATA_READY) | $(VENV)
 
 $(OUT)/classifier/metrics.json: classifier.py
 	$(call RUN,classifier)
@@ -117,7 +131,7 @@ $(TABLE): metrics.py classifier.py $(TARGETS) $(VAE_TABLE)
 
 # ---- more: classification from scratch ----
 
-$(MORE): more/charts.py
+$(foreach s,$(SCRATCH),$(OUT)/$(s)/metrics.json): more/charts.py
 
 $(OUT)/mlp_numpy/metrics.json: more/mlp_numpy.py
 	$(call RUN_MORE,mlp_numpy)
@@ -132,13 +146,39 @@ $(OUT)/embed_numpy/metrics.json: more/embed_numpy.py more/words.py
 $(OUT)/embed_torch/metrics.json: more/embed_torch.py more/twins.py $(OUT)/embed_numpy/metrics.json
 	$(call RUN_MORE,embed_torch)
 
+# ---- more: in colour ----
+
+# paints the core's samples, too, so that these stand in the same table
+$(OUT)/color/metrics.json: more/color.py $(OUT)/conv_vae/metrics.json $(OUT)/cvae/metrics.json
+	$(call RUN_MORE,color)
+
+# the set that color.py wrote is DATA, for this judge and for the table
+$(COLOR_JUDGE): classifier.py $(OUT)/color/metrics.json
+	$(PY) classifier.py --data $(OUT)/color --out $(OUT)/color --seed $(SEED) $(QUICK) --device $(DEVICE)
+
+# the long ones go on, after an interruption, where they last saved themselves
+RESUME      = $(if $(filter gan cgan ddpm cddpm,$(1)),--resume)
+
+$(foreach s,$(PAINTED),$(OUT)/$(s)/metrics.json): $(OUT)/%/metrics.json: more/%.py $(COLOR_JUDGE)
+	$(call RUN_MORE,$*) $(call RESUME,$*)
+
+$(foreach s,$(GREY),$(OUT)/$(s)/metrics.json): $(OUT)/%_grey/metrics.json: more/%.py $(OUT)/classifier/metrics.json
+	$(call RUN_MORE,$*) --grey $(call RESUME,$*)
+
+# has no model of its own
+$(OUT)/inpaint/metrics.json: $(OUT)/ddpm/metrics.json
+$(OUT)/inpaint_grey/metrics.json: $(OUT)/ddpm_grey/metrics.json
+
+$(COLOR_TABLE): metrics.py $(foreach s,$(PAINTED),$(OUT)/$(s)/metrics.json)
+	$(PY) metrics.py --data $(OUT)/color --out $(OUT) --judges $(OUT)/color --table color --seed $(SEED) $(QUICK) --device $(DEVICE)
+
 # ---- one script ----
 
 # make conv_vae: the file above; with FLAGS it always runs, because other flags are another result
-$(SCRIPTS) $(SCRATCH): %: $(OUT)/%/metrics.json
+$(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY): %: $(OUT)/%/metrics.json
 metrics: $(TABLE)
 ifneq ($(FLAGS),)
-$(foreach s,$(filter $(SCRIPTS) $(SCRATCH),$(MAKECMDGOALS)),$(OUT)/$(s)/metrics.json) $(if $(filter metrics,$(MAKECMDGOALS)),$(TABLE)): FORCE
+$(foreach s,$(filter $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY),$(MAKECMDGOALS)),$(OUT)/$(s)/metrics.json) $(if $(filter metrics,$(MAKECMDGOALS)),$(TABLE)): FORCE
 endif
 FORCE:
 

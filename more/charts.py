@@ -158,3 +158,45 @@ def plot_twins(cfg, path, histories, table, source):
                    yscale="log", ylim=(1e-17, 10))
     axes[0, 2].legend(fontsize=7, loc="center", bbox_to_anchor=(0.5, 0.3))
     common.save_figure(cfg, path, fig, source)
+
+
+def plot_samples(cfg, path, samples, source, columns=14):
+    """{title: uint8 (n, H, W) or (n, H, W, 3)}, each as a grid, side by side."""
+    rows = max(-(-len(images) // columns) for images in samples.values())
+    fig, axes = common.figure(1, len(samples), width=max(6, 5 * len(samples)), height=0.5 + 0.4 * rows)
+    for ax, (title, images) in zip(axes[0], samples.items()):
+        common.show_grid(ax, images[:len(images) // columns * columns] / 255, columns, title)
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_denoising(cfg, path, steps, source):
+    """What a diffusion model has at nine of its steps, and what it takes that for; steps: [(t, x (B, C, H, H), x0_hat)]."""
+    chosen = [steps[i] for i in np.linspace(0, len(steps) - 1, 9).round().astype(int)]
+    fig, axes = common.figure(1, 2, width=10, height=4)
+    for ax, which, title in ((axes[0, 0], 1, "x_t"), (axes[0, 1], 2, "the drawing it takes this for (equation 4)")):
+        images = np.concatenate([((step[which].cpu().numpy().clip(-1, 1) + 1) / 2).transpose(0, 2, 3, 1) for step in chosen])
+        images = images[..., 0] if images.shape[3] == 1 else images
+        common.show_grid(ax, images, len(chosen[0][1]), title, [f"t = {step[0]}" for step in chosen])
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_samplers(cfg, path, samplers, source):
+    """FID against seconds; samplers: {name: {"fid", "seconds"}}."""
+    fig, axes = common.figure(width=6, height=3)
+    for color, (name, row) in zip([*common.COLORS, "0.4", "0.6"], samplers.items()):
+        axes[0, 0].plot(row["seconds"], row["fid"], "o", color=color, label=name)
+    axes[0, 0].set(title="How few steps will do?", xlabel="seconds for all samples", ylabel="FID", xscale="log", ylim=(0, None))
+    axes[0, 0].legend(fontsize=8)
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_lines(cfg, path, panels, records, x, source, log=()):
+    """A panel for each {title: (y label, {label: key})} of records [{x, key, ...}]; log: titles whose y axis is logarithmic."""
+    fig, axes = common.figure(1, len(panels), width=3.6 * len(panels), height=3)
+    for ax, (title, (ylabel, lines)) in zip(axes[0], panels.items()):
+        for label, key in lines.items():
+            ax.plot([r[x] for r in records], [r[key] for r in records], "o-" if len(records) < 15 else "-", markersize=4, label=label)
+        ax.set(title=title, xlabel=x.replace("_", " "), ylabel=ylabel, **({"yscale": "log"} if title in log else {}))
+        if len(lines) > 1:
+            ax.legend(fontsize=7)
+    common.save_figure(cfg, path, fig, source)

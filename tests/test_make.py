@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SCRIPTS
 
+PAINTED = {f"more.{name}" for name in ("restore_ae", "beta_vae", "cvae_color", "gan", "cgan", "ddpm", "cddpm", "inpaint")}
 FULL_CHAIN = ["classifier", "rnn_ae", "conv_ae", "rnn_vae", "conv_vae", "metrics", "cvae", "metrics"]
 
 
@@ -62,6 +63,20 @@ def test_scratch_runs_each_numpy_file_before_its_twin(project, doodles):
     assert [re.search(r"more\.(\w+)", line)[1] for line in lines] == ["mlp_numpy", "mlp_torch", "embed_numpy", "embed_torch"], done.stderr
     assert ["--glove words.txt" in line for line in lines] == [False, False, True, False]
     assert ["--device cuda" in line for line in lines] == [False, True, False, True]  # numpy has no device
+
+
+def test_colour_paints_trains_a_judge_and_ends_with_the_table(project, doodles):
+    done = make(project, "-n", "colour", "OUT=out_c", f"DATA={doodles}", f"PY={sys.executable}")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if "out_c" in line and line.startswith(sys.executable)]
+    order = [re.search(r"(?:more\.(\w+)|(\w+)\.py)", line.removeprefix(sys.executable))[0] for line in lines]
+    first = order.index("more.color")
+    assert {"conv_vae.py", "cvae.py"} <= set(order[:first]) and "--data out_c/color --out out_c/color" in lines[first + 1]
+    assert set(order[first + 2:-1]) == PAINTED and all(
+        ("--resume" in line) == bool(re.search("gan|ddpm", line)) and "--grey" not in line for line in lines[first + 2:-1])
+    assert "--judges out_c/color --table color" in lines[-1]
+    done = make(project, "-n", "grey", "OUT=out_c", f"DATA={doodles}", f"PY={sys.executable}")
+    assert {m[1] for m in re.finditer(r"more\.(\w+) .*--grey", done.stdout)} == {name.removeprefix("more.") for name in PAINTED}
 
 
 def test_make_alone_lists_the_targets(project):

@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+import numpy as np
 import pytest
 import shapes
 from conftest import SCRIPTS
@@ -47,3 +48,24 @@ def test_the_checker_finds_wrong_comments(tmp_path, monkeypatch):
     lines = sorted(int(e.split(":")[1]) for e in checker.errors)
     assert lines == [9, 14]
     assert checker.missed == [19]
+
+
+@pytest.mark.parametrize("name", ["ddpm", "cddpm", "gan", "cgan"])
+@pytest.mark.parametrize("grey, size", [(True, 28), (False, 32)])
+def test_shape_comments_hold_at_other_sizes_and_in_colour(name, grey, size, doodles, tmp_path, monkeypatch):
+    """Without a judge: what it says of samples is no matter here."""
+    from types import SimpleNamespace
+
+    module = importlib.reload(importlib.import_module(f"more.{name}"))
+    judge = SimpleNamespace(fid=lambda x: 1.0, diversity=lambda x: 1.0, as_asked=lambda x, y: (1.0, 1.0),
+                            look=lambda x: (np.zeros((len(x), 5)), None), compare=lambda ways: {
+                                "one": {"fid": 1.0, "seconds": float(len(next(iter(ways.values()))()))}})
+    monkeypatch.setattr(module, "Judge", lambda *args: judge)
+    cfg = configured(module, doodles, tmp_path, "--width", "8", "--size", str(size), "--epochs", "1", *["--grey"] * grey)
+    names = {"H": size, "C": 1 if grey else 3, "M": 8, "K": 5, "L": getattr(cfg, "latent_dim", None), "E": 32}
+    with shapes.Checker(module, {k: v for k, v in names.items() if v}) as checker:
+        module.main(cfg)
+    importlib.reload(module)
+    assert not checker.errors, "\n".join(sorted(set(checker.errors))[:20])
+    assert not checker.missed, f"{name}.py: shape comments at lines {checker.missed} were never run"
+    assert len(checker.done) >= 10

@@ -1,0 +1,350 @@
+"""Diffusion model: destroy drawings with noise, a little at a time, and learn to undo one step; then undo all of them.
+
+A chain of T = 1,000 steps takes a drawing x_0 to noise x_T. A network sees x_t and t and says which noise is in it; with that,
+noise x_T ~ N(0, I) is taken back, step by step, to a drawing that nobody drew. x is in [-1, 1].
+
+    (1)  q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I)                      a step of the chain
+    (2)  x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps,  a_t = prod_{s<=t} (1 - beta_s)      t steps at once; eps ~ N(0, I)
+    (3)  loss = E w_t |eps - e(x_t, t)|^2 / D          over x_0, t uniform in 1..T, eps; D pixels times channels;
+         w_t = min(c, SNR_t) / SNR_t,  SNR_t = a_t / (1 - a_t),  c = 5
+    (4)  x0_hat = (x_t - sqrt(1 - a_t) e(x_t, t)) / sqrt(a_t)                          (2), solved for x_0
+    (5)  q(x_{t-1} | x_t, x_0) = N(m, v I),  v = beta_t (1 - a_{t-1}) / (1 - a_t),
+         m = [sqrt(a_{t-1}) beta_t x_0 + sqrt(1 - beta_t) (1 - a_{t-1}) x_t] / (1 - a_t)              by Bayes
+    (6)  ancestral: x_{t-1} ~ (5) with x0_hat for x_0, for t = T..1; no noise at t = 1
+    (7)  DDIM, t -> s < t: x_s = sqrt(a_s) x0_hat + sqrt(1 - a_s - v) e + sqrt(v) eps,
+         v = eta^2 (1 - a_s) / (1 - a_t) (1 - a_t / a_s): eta = 1 is (6), eta = 0 has no noise at all
+    (8)  -ln p(x_0) <= KL(q(x_T | x_0) || N(0, I)) + sum_{t>1} KL((5) || (6)) - ln p(x_0 | x_1)
+    (9)  linear: beta_t from 0.1/T to 20/T;  cosine: a_t = cos^2((t/T + 0.008) / 1.008 * pi/2) / (its value at t = 0)
+
+Why the noise and not x_0: its variance is 1 at every t. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)), huge
+at small t, where the eye sees nothing; Ho et al. set w_t = 1. Even so most of the loss comes from small t: there the net tells
+noise from pixels, at large t it decides what to draw. w_t of (3) limits the first (--snr-cap 0: w_t = 1).
+
+Score matching: grad ln q(x_t | x_0) = -eps / sqrt(1 - a_t), and what (3) learns is the mean of eps given x_t; so
+-e(x_t, t) / sqrt(1 - a_t) is the score grad ln q(x_t) (Vincent 2011; Song and Ermon 2019): (6) climbs, with noise, the
+density of ever less noisy drawings.
+
+Papers: Ho, Jain and Abbeel, Denoising diffusion probabilistic models, 2020, sections 2 and 3, for (1) to (6), (8); Song, Meng and
+Ermon, DDIM, 2021, equations 12 and 16, for (7); Nichol and Dhariwal 2021, equation 17, for cosine; Hang et al., Min-SNR
+weighting, 2023, section 3.4, for w_t.
+
+Run:    python -m more.ddpm --data DATA --out OUT [--grey] [--resume]      (or: make ddpm)
+Writes: OUT/ddpm/ (ddpm_grey/) weights.pt, history.json, samples.npy, metrics.json; pictures curves, samples,
+        denoising, steps; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
+Result: not measured at full length yet; trials of 3,500 updates reached FID 20 to 22 in grey
+"""
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+import common
+from more import charts, checkpoint, color
+from more.score import Judge
+from more.sweep import sweep
+
+# Shapes: B batch, C channels of an image, H = W pixels, M channels in the net's first layer, E numbers that code t, N drawings.
+
+
+# ---- 1. Settings ------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Config(color.Settings):
+    width: int = 24  # M, a multiple of 8; half the resolution has twice, a quarter four times as many channels
+    schedule: Literal["cosine", "linear"] = "cosine"  # (9); linear has destroyed small images well before T
+    noise_steps: int = 1000  # T
+    snr_cap: float = 5.0  # c in (3); 0: w_t = 1
+    dropout: float = 0.1  # in the residual blocks: 2,880 drawings are few
+    steps: int = 5000  # weight updates; fixed, so that any number of drawings takes about the same time
+    epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
+    batch_size: int = 64  # drawings an update
+    lr: float = 2e-3  # highest learning rate of the one-cycle schedule
+    ema: float = 0.999  # the weights that draw are a running mean over about 1 / (1 - ema) updates
+    shift: int = 0  # pixels by up to which training drawings are moved; 0: what it sees moved it draws moved, unlike the real ones
+    mirror: float = 0.5  # share of training drawings that are mirrored
+    sample_steps: int = 50  # S, steps of (7) for samples.npy
+    eta: float = 0.0  # in (7)
+    save_every: int = 5  # epochs between checkpoints
+    resume: bool = False  # continue a run that was interrupted
+    sweep: bool = False  # compare settings, each trained for a fifth of `steps`, instead of a run
+
+
+SWEEP = {"as it stands": {}, "w = 1 in (3)": {"snr_cap": 0.0}, "linear schedule": {"schedule": "linear"}, "width 8": {"width": 8},
+         "no dropout": {"dropout": 0.0}, "lr 1e-3": {"lr": 1e-3}, "no mean of the weights": {"ema": 1e-9}, "moved by 2": {"shift": 2}}
+
+
+# ---- 2. Model ---------------------------------------------------------------------------------------
+
+def time_code(t, size=64):
+    """t (B,) -> (B, 64): sines and cosines, as a clock's hands code the hour; in one number 500 and 501 would look alike."""
+    frequencies = torch.exp(-math.log(1e4) * torch.arange(size // 2, device=t.device) / (size // 2))  # (32,)
+    angles = t[:, None] * frequencies  # (B, 32)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)  # (B, 64)
+
+
+class ResBlock(nn.Module):
+    """Two convolutions and a way around them: (B, c_in, H, H), code (B, E) -> (B, c_out, H, H)."""
+
+    def __init__(self, c_in, c_out, code, dropout):
+        super().__init__()  # GroupNorm, not BatchNorm: the images of a batch have all noise levels, a common mean would mix them
+        self.norm1, self.conv1, self.code = nn.GroupNorm(8, c_in), nn.Conv2d(c_in, c_out, kernel_size=3, padding=1), nn.Linear(code, c_out)
+        self.norm2, self.dropout = nn.GroupNorm(8, c_out), nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(c_out, c_out, kernel_size=3, padding=1)
+        for parameter in self.conv2.parameters():  # at the start a block is its way around: a deep net trains like a shallow one
+            nn.init.zeros_(parameter)
+        self.around = nn.Conv2d(c_in, c_out, kernel_size=1) if c_in != c_out else nn.Identity()
+
+    def forward(self, x, code):
+        h = self.conv1(F.silu(self.norm1(x))) + self.code(code)[:, :, None, None]  # t shifts every channel
+        return self.around(x) + self.conv2(self.dropout(F.silu(self.norm2(h))))
+
+
+class Attention(nn.Module):
+    """Every place looks at every other one, 4 heads: (B, c, H, H) -> the same. 7 x 7 are 49 places; 28 x 28 would be 784."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.norm, self.qkv = nn.GroupNorm(8, channels), nn.Conv2d(channels, 3 * channels, kernel_size=1)
+        self.out = nn.Conv2d(channels, channels, kernel_size=1)
+
+    def forward(self, x):
+        q, k, v = self.qkv(self.norm(x)).reshape(len(x), 3, 4, x.shape[1] // 4, -1).transpose(3, 4).unbind(dim=1)
+        h = F.scaled_dot_product_attention(q, k, v)  # (B, 4, P, D), P places, D numbers a head: softmax(q k^T / sqrt(D)) v
+        return x + self.out(h.transpose(2, 3).reshape(x.shape))
+
+
+class UNet(nn.Module):
+    """Noisy images (B, C, H, H) and their t (B,) -> the noise in them (B, C, H, H), e in (3).
+
+    Down to a quarter of the resolution, where a place sees the whole drawing, and up again, where each resolution is handed
+    what the way down knew of places: the arms of the U.
+    """
+
+    def __init__(self, channels, width, dropout):
+        super().__init__()
+        code, (a, b, c) = 4 * width, (width, 2 * width, 4 * width)
+        self.code = nn.Sequential(nn.Linear(64, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
+        self.first = nn.Conv2d(channels, a, kernel_size=3, padding=1)
+        self.down1, self.half1 = ResBlock(a, a, code, dropout), nn.Conv2d(a, a, kernel_size=3, stride=2, padding=1)
+        self.down2, self.half2 = ResBlock(a, b, code, dropout), nn.Conv2d(b, b, kernel_size=3, stride=2, padding=1)
+        self.down3 = ResBlock(b, c, code, dropout)
+        self.mid1, self.attention, self.mid2 = ResBlock(c, c, code, dropout), Attention(c), ResBlock(c, c, code, dropout)
+        self.up3, self.fewer2 = ResBlock(c + c, c, code, dropout), nn.Conv2d(c, b, kernel_size=3, padding=1)
+        self.up2, self.fewer1 = ResBlock(b + b, b, code, dropout), nn.Conv2d(b, a, kernel_size=3, padding=1)
+        self.up1 = ResBlock(a + a, a, code, dropout)
+        self.norm, self.last = nn.GroupNorm(8, a), nn.Conv2d(a, channels, kernel_size=3, padding=1)
+        for parameter in self.last.parameters():  # the first guess is 0, the mean of the noise: loss 1
+            nn.init.zeros_(parameter)
+
+    def forward(self, x, t):
+        code = self.code(time_code(t.float()))  # (B, E)
+        h1 = self.down1(self.first(x), code)  # (B, M, H, H)
+        h2 = self.down2(self.half1(h1), code)  # (B, 2 M, H/2, H/2)
+        h3 = self.down3(self.half2(h2), code)  # (B, 4 M, H/4, H/4)
+        h = self.mid2(self.attention(self.mid1(h3, code)), code)  # (B, 4 M, H/4, H/4)
+        h = self.up3(torch.cat([h, h3], dim=1), code)  # (B, 4 M, H/4, H/4)
+        # Nearest neighbours, then convolutions: a transposed one would leave a chessboard (Odena et al. 2016). Channels are
+        # reduced before the doubling: after it each convolution costs four times as much.
+        h = self.up2(torch.cat([F.interpolate(self.fewer2(h), scale_factor=2), h2], dim=1), code)  # (B, 2 M, H/2, H/2)
+        h = self.up1(torch.cat([F.interpolate(self.fewer1(h), scale_factor=2), h1], dim=1), code)  # (B, M, H, H)
+        return self.last(F.silu(self.norm(h)))  # (B, C, H, H)
+
+
+class Chain:
+    """The noise's constants, float64 tensors of T + 1 numbers: index t is step t, a[0] = 1. Raises ValueError if a_T >= 1e-3."""
+
+    def __init__(self, schedule, steps):
+        a = torch.cos((torch.linspace(0, 1, steps + 1, dtype=torch.float64) + 0.008) / 1.008 * math.pi / 2) ** 2
+        linear = torch.linspace(0.1 / steps, 20 / steps, steps, dtype=torch.float64)  # Ho et al.'s 1e-4 to 0.02 at T = 1,000
+        beta = (linear if schedule == "linear" else 1 - a[1:] / a[:-1]).clamp(max=0.999)  # (1), (9); with 1, a_T = 0, and (4) divides by it
+        self.beta = torch.cat([torch.zeros(1, dtype=torch.float64), beta])
+        self.steps, self.a = steps, (1 - self.beta).cumprod(dim=0)
+        if self.a[-1] >= 1e-3:  # sampling starts from pure noise, which training would never have seen
+            raise ValueError(f"x_T still holds {self.a[-1]:.2g} of the image's variance, expected less than 1e-3; use more steps")
+
+    def noise(self, x0, t, eps):
+        """Equation (2); x0, eps (B, C, H, H), t (B,)."""
+        a = self.a.to(x0)[t][:, None, None, None]  # one number for each image
+        return a.sqrt() * x0 + (1 - a).sqrt() * eps
+
+    def posterior(self, x0, x, t):
+        """(m, v) of equation (5) for one t."""
+        a, before, beta = self.a[t].item(), self.a[t - 1].item(), self.beta[t].item()
+        return ((math.sqrt(before) * beta * x0 + math.sqrt(1 - beta) * (1 - before) * x) / (1 - a), beta * (1 - before) / (1 - a))
+
+
+# ---- 3. Loss ----------------------------------------------------------------------------------------
+
+def diffusion_loss(net, chain, x0, t, eps, cap=0.0):
+    """Equation (3), a mean over pixels, channels and images. cap: c; 0: w_t = 1."""
+    error = ((net(chain.noise(x0, t, eps), t).float() - eps) ** 2).mean(dim=(1, 2, 3))  # (2), (B,)
+    snr = (chain.a[1:] / (1 - chain.a[1:])).to(error)[t - 1]  # (B,)
+    return (error * snr.clamp(max=cap) / snr).mean() if cap else error.mean()  # (3)
+
+
+# ---- 4. Training ------------------------------------------------------------------------------------
+
+def train(cfg, data, device, folder):
+    """The whole loop; returns (the averaged net, history). Saves itself every few epochs, and continues from there with --resume."""
+    torch.manual_seed(cfg.seed)  # of the first weights, and of dropout
+    net = UNet(data.x_train.shape[1], cfg.width, cfg.dropout).to(device)
+    chain, x_train = Chain(cfg.schedule, cfg.noise_steps), torch.from_numpy(data.x_train)
+    per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates; drawings that fill no batch are left out until the next shuffle
+    epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
+    average = copy.deepcopy(net).requires_grad_(False)  # the last updates' noise averages out: its samples are cleaner
+    optimizer = torch.optim.Adam(net.parameters(), lr=cfg.lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, total_steps=max(11, epochs * per_epoch), pct_start=0.1,
+                                                   cycle_momentum=False)
+    rng = torch.Generator().manual_seed(cfg.seed)  # its own: order, t and eps depend on nothing else
+    states = [net, average, optimizer, schedule]
+    kept = checkpoint.load(folder / "checkpoint.pt", cfg, __file__, [rng], states)
+    history, step, begin = kept["history"], kept["step"], time.time() - kept["seconds"]
+    for epoch in range(kept["epoch"] + 1, epochs + 1):
+        net.train()
+        x_epoch = common.augment(x_train, rng, cfg.shift, cfg.mirror) * 2 - 1  # [0, 1] -> [-1, 1]: the noise's mean is in the middle
+        order, total = torch.randperm(len(x_train), generator=rng)[:per_epoch * cfg.batch_size], 0.0
+        for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}, step {step}"):
+            x0, t = x_epoch[batch], torch.randint(1, cfg.noise_steps + 1, (len(batch),), generator=rng)  # (B, C, H, H), (B,)
+            eps = torch.randn(x0.shape, generator=rng)  # (B, C, H, H)
+            with common.autocast(cfg, device):
+                loss = diffusion_loss(net, chain, x0.to(device), t.to(device), eps.to(device), cfg.snr_cap)  # (2), (3)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), max_norm=1.0)
+            optimizer.step()
+            schedule.step()
+            step, total = step + 1, total + loss.item() * len(batch)
+            with torch.no_grad():  # a shorter memory at first: else the mean would be of the random first weights
+                for mean, new in zip(average.parameters(), net.parameters()):
+                    mean.lerp_(new, 1 - min(cfg.ema, step / (step + 10)))
+        record = {"epoch": epoch, "train_loss": total / len(order), "val_loss": evaluate(cfg, average, chain, data.x_val, device),
+                  "seconds": time.time() - begin}
+        history.append(record)
+        print("epoch {epoch:3d}/{0}  step {1:5d}  squared error of the noise: train {train_loss:.4f}  validation (mean weights) "
+              "{val_loss:.4f}  {seconds:6.1f} s, {2:.0f} left".format(epochs, step, record["seconds"] / epoch * (epochs - epoch), **record),
+              flush=True)
+        if epoch % cfg.save_every == 0 and epoch < epochs:
+            checkpoint.save(folder / "checkpoint.pt", cfg, __file__, [rng], states, epoch, step, time.time() - begin, history)
+    return average.eval(), history
+
+
+# ---- 5. Evaluation ----------------------------------------------------------------------------------
+
+@torch.no_grad()
+def evaluate(cfg, net, chain, images, device):
+    """Equation (3) on images (N, C, H, H) in [0, 1], one t and eps each, the same at every call."""
+    net.eval()
+    rng, total = torch.Generator().manual_seed(cfg.seed + 1), 0.0
+    for x in torch.from_numpy(images).split(500):
+        t, eps = torch.randint(1, cfg.noise_steps + 1, (len(x),), generator=rng), torch.randn(x.shape, generator=rng)
+        with common.autocast(cfg, device):
+            total += diffusion_loss(net, chain, x.to(device) * 2 - 1, t.to(device), eps.to(device), cfg.snr_cap).item() * len(x)
+    return total / len(images)
+
+
+def predict(cfg, net, chain, x, t, device):
+    """(noise e, x0_hat of equation (4)) for images x (B, C, H, H) that are all at step t. A gradient may pass (inpaint.py)."""
+    with common.autocast(cfg, device):
+        e = net(x, torch.full((len(x),), t, device=device)).float()
+    a = chain.a[t].item()
+    # Pixels are in [-1, 1]; near T (4) divides by almost 0, and a small error of e would throw x0_hat far out.
+    x0 = ((x - math.sqrt(1 - a) * e) / math.sqrt(a)).clamp(-1, 1)  # (4)
+    return (x - math.sqrt(a) * x0) / math.sqrt(1 - a), x0  # e again, so that it fits the clamped x0_hat
+
+
+def sample_ancestral(cfg, net, chain, x, rng, device):
+    """Equation (6): noise x (B, C, H, H) -> images in [-1, 1]; T steps."""
+    for t in range(chain.steps, 0, -1):
+        m, v = chain.posterior(predict(cfg, net, chain, x, t, device)[1], x, t)  # (4), (5)
+        x = m if t == 1 else m + math.sqrt(v) * torch.randn(x.shape, generator=rng).to(device)  # the last mean is the image: v = 0
+    return x
+
+
+def sample_ddim(cfg, net, chain, x, rng, device, steps, eta=0.0, path=None):
+    """Equation (7): noise x (B, C, H, H) -> images in [-1, 1], in `steps` of the T. path: a list that collects (t, x, x0_hat)."""
+    times = torch.linspace(chain.steps, 0, steps + 1).round().long().tolist()  # T, ..., 0
+    for t, s in pairwise(times):
+        e, x0 = predict(cfg, net, chain, x, t, device)  # (4)
+        if path is not None:
+            path.append((t, x, x0))
+        a, after = chain.a[t].item(), chain.a[s].item()
+        v = eta ** 2 * (1 - after) / (1 - a) * (1 - a / after)  # 0 at s = 0: no noise at the last step here, too
+        x = math.sqrt(after) * x0 + math.sqrt(max(0.0, 1 - after - v)) * e  # (7)
+        if v > 0:
+            x = x + math.sqrt(v) * torch.randn(x.shape, generator=rng).to(device)
+    return x
+
+
+def draw(cfg, net, n, shape, device, steps=None, eta=None, ancestral=False, seed=2):
+    """n samples uint8 (n, H, W) or (n, H, W, 3); shape (C, H, W)."""
+    rng, chain, parts = torch.Generator().manual_seed(cfg.seed + seed), Chain(cfg.schedule, cfg.noise_steps), []
+    for x in torch.randn(n, *shape, generator=rng).split(250):
+        x = x.to(device)
+        x = (sample_ancestral(cfg, net, chain, x, rng, device) if ancestral else
+             sample_ddim(cfg, net, chain, x, rng, device, steps or cfg.sample_steps, cfg.eta if eta is None else eta))
+        parts.append(x.cpu())
+    return color.to_uint8((torch.cat(parts).clamp(-1, 1) + 1) / 2)
+
+
+@torch.no_grad()
+def bound(cfg, net, images, device, per_image=50):
+    """Equation (8) in bits per dimension (ln 2 nats a bit, D pixels times channels), on images (N, C, H, H) in [0, 1] with 256 values."""
+    chain, rng = Chain(cfg.schedule, cfg.noise_steps), torch.Generator().manual_seed(cfg.seed + 4)
+    x0, a = (torch.from_numpy(images) * 2 - 1).to(device), chain.a[-1].item()
+    nats = 0.5 * (a * x0 ** 2 - a - math.log(1 - a)).mean().item()  # KL(N(sqrt(a) x0, 1 - a) || N(0, 1)) of one number
+    for low, high in pairwise(np.linspace(2, chain.steps + 1, per_image + 1).astype(int).tolist()):  # the sum over t > 1, by parts
+        t = torch.randint(low, high, (1,), generator=rng).item()  # one t stands for its part
+        x = chain.noise(x0, torch.full((len(x0),), t), torch.randn(x0.shape, generator=rng).to(device))
+        true, v = chain.posterior(x0, x, t)
+        guess, _ = chain.posterior(predict(cfg, net, chain, x, t, device)[1], x, t)
+        nats += (high - low) * ((true - guess) ** 2).mean().item() / (2 * v)  # equal variances: the KL is |difference|^2 / 2 v
+    # p(x_0 | x_1): N(x0_hat, beta_1), its mass on the pixel's bin of width 2/255; the outermost bins reach to infinity
+    x = chain.noise(x0, torch.ones(len(x0), dtype=torch.long), torch.randn(x0.shape, generator=rng).to(device))
+    gauss = torch.distributions.Normal(predict(cfg, net, chain, x, 1, device)[1].double(), math.sqrt(chain.beta[1].item()))
+    upper = torch.where(x0 > 0.999, 1.0, gauss.cdf(x0.double() + 1 / 255))
+    lower = torch.where(x0 < -0.999, 0.0, gauss.cdf(x0.double() - 1 / 255))
+    return (nats - (upper - lower).clamp(min=1e-12).log().mean().item()) / math.log(2)
+
+
+# ---- 7. Main ----------------------------------------------------------------------------------------
+
+def main(cfg):
+    data, device = color.load(cfg), common.setup(cfg)
+    judge, shape = Judge(cfg, data, device), data.x_train.shape[1:]
+    folder = common.start(cfg, "ddpm" + "_grey" * cfg.grey, "sweep" if cfg.sweep else "metrics")
+    if cfg.sweep:
+        def run(c, name):
+            return {"FID": judge.fid(draw(c, train(c, data, device, folder)[0], len(data.x_test), shape, device))}
+
+        return sweep(cfg, folder, data.source, SWEEP, run, device)
+
+    net, history = train(cfg, data, device, folder)
+    path, chain, n, noise = [], Chain(cfg.schedule, cfg.noise_steps), 100 if cfg.quick else 5000, torch.Generator().manual_seed(cfg.seed)
+    samples = draw(cfg, net, n, shape, device)
+    figures = {"test_loss": evaluate(cfg, net, chain, data.x_test, device), "fid": judge.fid(samples[:len(data.x_test)]),
+               "test_bits_per_dimension": bound(cfg, net, data.x_test[:200], device),
+               "samplers": judge.compare({f"{steps} steps, eta {eta}": lambda s=steps, e=eta: draw(cfg, net, n // 10, shape, device, s, e)
+                                          for steps, eta in ((10, 0), (20, 0), (50, 0), (250, 0), (50, 1))})}
+    print("test loss {test_loss:.4f}, at most {test_bits_per_dimension:.3f} bits per dimension; FID {fid:.2f}".format(**figures))
+    common.save(folder / "history.json", history)
+    common.save(folder / "weights.pt", net)
+    common.save(folder / "samples.npy", samples)
+    common.plot_curves(cfg, folder / "curves.png", history, data.source, "Diffusion", "squared error of the noise", left={"loss": "loss"})
+    charts.plot_samples(cfg, folder / "samples.png", {f"samples, DDIM with {cfg.sample_steps} steps": samples[:84]}, data.source)
+    sample_ddim(cfg, net, chain, torch.randn(12, *shape, generator=noise).to(device), noise, device, cfg.sample_steps, path=path)
+    charts.plot_denoising(cfg, folder / "denoising.png", path, data.source)
+    charts.plot_samplers(cfg, folder / "steps.png", figures["samplers"], data.source)
+    common.finish(cfg, folder, data.source, device, net, history[-1]["seconds"], **figures)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    common.run(main, Config)

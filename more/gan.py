@@ -1,0 +1,323 @@
+"""Generative adversarial network: one network draws, another tries to tell its drawings from real ones; both learn.
+
+No likelihood and no reconstruction: the generator G turns noise z into an image and never sees a real one. All it
+learns comes through the discriminator D, which is shown real images and G's and says how real each looks.
+
+    (1)  z ~ N(0, I) in R^L,  x = G(z);  D(x) = sigmoid(d(x)), d a logit: the probability that x is real
+    (2)  D maximises  V = E ln D(x_real) + E ln (1 - D(G(z)))               binary cross-entropy with labels 1 and 0
+    (3)  minimax: G minimises  E ln (1 - D(G(z)))                           dL/dd = -D
+    (4)  non-saturating: G minimises  -E ln D(G(z))                         dL/dd = D - 1
+    (5)  W <- W / s(W),  s the largest singular value of each of D's layers  spectral norm: D is 1-Lipschitz per layer
+    (6)  W_mean <- c W_mean + (1 - c) W                                     mean of G's weights; it draws the samples
+
+For the best D, p_real / (p_real + p_G), V is 2 JS(p_real, p_G) - ln 4: G then minimises the Jensen-Shannon distance, and
+at p_G = p_real D says 1/2 and loses ln 4 = 1.386. Not the other way round: a D that is too weak loses ln 4 as well.
+(3) and (4) have the same fixed point and gradients of the same direction for each image, but not of the same size: of an
+image that D surely rejects (D = 0.01) (3) hands back -0.01 and (4) -0.99. Early on D rejects them all: (3) stands still.
+
+Nothing here says how good G is: the losses of two players tell who is ahead. FID tells; so does the eye.
+
+With 2,880 drawings D soon knows each of them by heart, and says of validation drawings what it says of G's. Here D never
+sees an image as it is, but moved by up to `translate` pixels at random, real or not (Zhao et al. 2020): G cannot learn
+to draw moved images from that, because it is judged by the same D(move(x)).
+
+Mode collapse: nothing in (4) asks for variety. If G is trained on while D stands still, all z move to the one image that D
+likes best. Shown on purpose at the end, and measured: diversity (1 is that of real images), and the entropy of the categories
+that the judge sees. A trial's G went from diversity 0.92 to 0.00 in 250 updates.
+
+Papers: Goodfellow et al. 2014, section 3 for (4), 4.1 for the best D; Radford et al. (DCGAN) 2016, section 3; Miyato et al.
+2018, section 2.1, for (5); Salimans et al. 2016, section 3.4, for smooth labels; Heusel et al. 2017, section 2, for two rates.
+
+Run:    python -m more.gan --data DATA --out OUT [--grey] [--resume]      (or: make gan)
+Writes: OUT/gan/ (gan_grey/) weights.pt, history.json, samples.npy, metrics.json; pictures samples, balance,
+        latent, collapse; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
+Result: not measured at its full length yet. A trial with --steps 2500 --grey on 2,880 real drawings: FID 79 (conv_vae.py's prior
+        samples: 53), diversity 0.95; minimax hands G a gradient a fifth to a ninth of the non-saturating loss's size
+"""
+
+import copy
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch.nn.utils import parametrize
+
+import common
+from more import charts, checkpoint, color
+from more.score import Judge
+from more.sweep import sweep
+
+# Shapes: B batch, C channels of an image, H = W pixels, M channels of the last layers, L numbers in z, N images.
+
+
+# ---- 1. Settings ------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Config(color.Settings):
+    latent_dim: int = 64  # L
+    width: int = 32  # M; G has 4 M, 2 M, M channels on its way up, D the reverse on its way down
+    loss: Literal["non_saturating", "minimax"] = "non_saturating"  # (4) or (3)
+    spectral: Literal["on", "off"] = "on"  # (5)
+    smooth: float = 0.0  # real images are labelled 1 - smooth: D is not asked to be surer than that
+    ema: float = 0.998  # c in (6)
+    lr: float = 2e-4  # learning rate of G
+    lr_ratio: float = 2.0  # D's over G's: D has to keep up with what G does
+    translate: int = 3  # pixels by up to which D sees every image moved, real or not
+    mirror: float = 0.5  # share of training images that are mirrored
+    steps: int = 8000  # updates of each network; fixed, so that any number of images takes about the same time
+    epochs: int = 0  # passes over the training images; 0: as many as `steps` needs
+    batch_size: int = 64  # images an update
+    save_every: int = 10  # epochs between checkpoints
+    resume: bool = False  # continue a run that was interrupted
+    sweep: bool = False  # each trick on and off, trained for a fifth of `steps`, instead of a run
+
+    MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"translate"}
+
+
+SWEEP = {"as it stands": {}, "minimax loss": {"loss": "minimax"}, "no spectral norm": {"spectral": "off"}, "labels 0.9": {"smooth": 0.1},
+         "equal learning rates": {"lr_ratio": 1.0}, "no mean of the weights": {"ema": 1e-9}, "D sees all in place": {"translate": 0}}
+
+
+# ---- 2. Model ---------------------------------------------------------------------------------------
+
+class Generator(nn.Module):
+    """z (B, L) -> images (B, C, H, H) in [0, 1]."""
+
+    def __init__(self, cfg, channels):
+        super().__init__()
+        m, side = cfg.width, cfg.size // 4
+        self.layers = nn.Sequential(  # (B, L)
+            nn.Linear(cfg.latent_dim, 4 * m * side ** 2, bias=False), nn.Unflatten(1, (4 * m, side, side)),  # (B, 4 M, H/4, H/4)
+            # BatchNorm in G: without it all z begin with nearly the same image. Not in D, where real and drawn images would
+            # share statistics, or have their own and be told apart by these.
+            nn.BatchNorm2d(4 * m), nn.ReLU(), nn.Upsample(scale_factor=2),  # (B, 4 M, H/2, H/2)
+            nn.Conv2d(4 * m, 2 * m, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(2 * m), nn.ReLU(),  # (B, 2 M, H/2, H/2)
+            nn.Upsample(scale_factor=2),  # (B, 2 M, H, H)
+            nn.Conv2d(2 * m, m, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(m), nn.ReLU(),  # (B, M, H, H)
+            nn.Conv2d(m, channels, kernel_size=3, padding=1))  # (B, C, H, H)
+
+    def forward(self, z):
+        return torch.sigmoid(self.layers(z).float())  # (1), the range of the real images
+
+
+class SpectralNorm(nn.Module):
+    """Equation (5) for a weight (out, in, ...), seen as a matrix (out, in * ...)."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.register_buffer("u", F.normalize(torch.randn(len(weight)), dim=0))
+
+    def forward(self, weight):
+        matrix = weight.flatten(1)
+        with torch.no_grad():  # power iteration: u -> M M^T u turns u to the first singular vector; W changes little, one step will do
+            v = F.normalize(matrix.T @ self.u, dim=0)
+            if self.training:
+                self.u.copy_(F.normalize(matrix @ v, dim=0))
+        return weight / (self.u @ matrix @ v)  # u^T M v = s(W); the gradient passes through M, not through u and v
+
+
+class Discriminator(nn.Module):
+    """Images (B, C, H, H) -> logits d (B,). No sigmoid: the loss is computed from logits."""
+
+    def __init__(self, cfg, channels):
+        super().__init__()
+        m = cfg.width
+        self.layers = nn.Sequential(  # (B, C, H, H)
+            nn.Conv2d(channels, m, kernel_size=3, padding=1), nn.LeakyReLU(0.1),  # (B, M, H, H)
+            # LeakyReLU: G learns through D alone, and a dead ReLU would pass nothing on
+            nn.Conv2d(m, 2 * m, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.1),  # (B, 2 M, H/2, H/2)
+            nn.Conv2d(2 * m, 4 * m, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.1),  # (B, 4 M, H/4, H/4)
+            nn.Conv2d(4 * m, 4 * m, kernel_size=3, padding=1), nn.LeakyReLU(0.1), nn.Flatten(),
+            nn.Linear(4 * m * (cfg.size // 4) ** 2, 1))  # (B, 1)
+        if cfg.spectral == "on":
+            for layer in self.layers:
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))
+
+    def forward(self, x):
+        return self.layers(x).float().squeeze(1)  # (B,)
+
+
+def translate(x, most, rng):
+    """Each image of x (B, C, H, H) moved by up to `most` pixels, black comes in; a gradient passes through."""
+    if not most:
+        return x
+    side, offsets = x.shape[2], torch.randint(2 * most + 1, (2, len(x), 1), generator=rng).to(x.device)
+    rows, columns = offsets + torch.arange(side, device=x.device)  # (B, H) each
+    n, c = torch.arange(len(x), device=x.device)[:, None, None, None], torch.arange(x.shape[1], device=x.device)[:, None, None]
+    return F.pad(x, (most,) * 4)[n, c, rows[:, None, :, None], columns[:, None, None, :]]  # (B, C, H, H)
+
+
+# ---- 3. Loss ----------------------------------------------------------------------------------------
+
+def discriminator_loss(real, drawn, smooth=0.0):
+    """-V of (2) from logits (B,) each, in nats; real images are labelled 1 - smooth."""
+    return (F.binary_cross_entropy_with_logits(real, torch.full_like(real, 1 - smooth))
+            + F.binary_cross_entropy_with_logits(drawn, torch.zeros_like(drawn)))  # (2)
+
+
+def generator_loss(drawn, kind):
+    """(3) or (4) from logits (B,)."""
+    if kind == "minimax":
+        return F.logsigmoid(-drawn).mean()  # (3): ln (1 - sigmoid(d)) = ln sigmoid(-d)
+    return -F.logsigmoid(drawn).mean()  # (4)
+
+
+# ---- 4. Training ------------------------------------------------------------------------------------
+
+def train(cfg, data, device, folder):
+    """The whole loop; returns (G with mean weights, G, D, history). Saves itself every few epochs; --resume continues."""
+    torch.manual_seed(cfg.seed)
+    g, d = (net(cfg, data.x_train.shape[1]).to(device) for net in (Generator, Discriminator))
+    mean, x_train = copy.deepcopy(g).requires_grad_(False), torch.from_numpy(data.x_train)
+    per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates
+    epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
+    # beta1 = 0.5: the loss of each is moved by the other, and a long memory of old gradients would let them circle
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=cfg.lr, betas=(0.5, 0.99))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=cfg.lr * cfg.lr_ratio, betas=(0.5, 0.99))
+    rng = torch.Generator().manual_seed(cfg.seed)
+    states = [g, d, mean, optimizer_g, optimizer_d]
+    kept = checkpoint.load(folder / "checkpoint.pt", cfg, __file__, [rng], states)
+    history, step, begin = kept["history"], kept["step"], time.time() - kept["seconds"]
+    for epoch in range(kept["epoch"] + 1, epochs + 1):
+        g.train(), d.train()
+        x_epoch = common.augment(x_train, rng, 0, cfg.mirror)
+        order, sums = torch.randperm(len(x_train), generator=rng)[:per_epoch * cfg.batch_size], np.zeros(4)
+        for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}, step {step}"):
+            real = x_epoch[batch].to(device)  # (B, C, H, H)
+            z = torch.randn(len(batch), cfg.latent_dim, generator=rng).to(device)  # (B, L)
+            with common.autocast(cfg, device):
+                drawn = g(z)  # (1), for both steps
+                # D's step. detach(): nothing of it is to reach G, and nothing to be computed for that.
+                logits = d(translate(real, cfg.translate, rng)), d(translate(drawn.detach(), cfg.translate, rng))
+            loss_d = discriminator_loss(*logits, cfg.smooth)  # (2)
+            optimizer_d.zero_grad()
+            loss_d.backward()
+            optimizer_d.step()
+            d.requires_grad_(False)  # G's step: the gradient goes through D, and not into it
+            with common.autocast(cfg, device):
+                judged = d(translate(drawn, cfg.translate, rng))  # D has moved on: it judges the same images anew
+            loss_g = generator_loss(judged, cfg.loss)  # (3) or (4)
+            optimizer_g.zero_grad()
+            loss_g.backward()
+            optimizer_g.step()
+            d.requires_grad_(True)
+            step += 1
+            with torch.no_grad():
+                for average, new in zip(mean.state_dict().values(), g.state_dict().values()):  # (6), BatchNorm's statistics, too
+                    average.lerp_(new, 1 - min(cfg.ema, step / (step + 10))) if average.is_floating_point() else average.copy_(new)
+            sums += [loss_d.item(), loss_g.item(), logits[0].sigmoid().mean().item(), logits[1].sigmoid().mean().item()]
+        with torch.no_grad():  # what D says of images that it has not seen: below what it says of training images it knows those by heart
+            on_val = torch.sigmoid(d(torch.from_numpy(data.x_val[:500]).to(device))).mean().item()
+        names = ("discriminator_loss", "generator_loss", "d_real", "d_drawn")
+        history.append({"epoch": epoch, "seconds": time.time() - begin, "d_validation": on_val}
+                       | dict(zip(names, (sums / per_epoch).tolist())) | gradient_sizes(cfg, g, d, rng, device))
+        print("epoch {epoch:3d}/{0}  loss, nats: D {discriminator_loss:.3f}  G {generator_loss:.3f}  mean D of real {d_real:.2f}  drawn "
+              "{d_drawn:.2f}  validation {d_validation:.2f}  {seconds:6.1f} s, {1:.0f} left".format(
+                  epochs, history[-1]["seconds"] / epoch * (epochs - epoch), **history[-1]), flush=True)
+        if epoch % cfg.save_every == 0 and epoch < epochs:
+            checkpoint.save(folder / "checkpoint.pt", cfg, __file__, [rng], states, epoch, step, time.time() - begin, history)
+    return mean.eval(), g, d, history
+
+
+def gradient_sizes(cfg, g, d, rng, device):
+    """{loss: norm of its gradient by G's weights}, both losses on the same z: how much of what D knows reaches G."""
+    z, sizes = torch.randn(cfg.batch_size, cfg.latent_dim, generator=rng).to(device), {}
+    judged = d(g(z))
+    for kind in ("non_saturating", "minimax"):
+        gradients = torch.autograd.grad(generator_loss(judged, kind), list(g.parameters()), retain_graph=True)
+        sizes[f"gradient_{kind}"] = torch.stack([x.norm() for x in gradients]).norm().item()
+    return sizes
+
+
+# ---- 5. Evaluation ----------------------------------------------------------------------------------
+
+@torch.no_grad()
+def draw(g, z, device):
+    """Codes (N, L) -> samples uint8 (N, H, W) or (N, H, W, 3); eval mode: an image does not depend on the others of its batch."""
+    g.eval()
+    return color.to_uint8(torch.cat([g(part.to(device)).cpu() for part in z.split(500)]))
+
+
+def collapse(cfg, g, d, judge, device, updates):
+    """G trained alone, D stands still: [{"updates", "diversity", "entropy"}] and samples after each tenth of the updates."""
+    g, rng = copy.deepcopy(g).train().requires_grad_(True), torch.Generator().manual_seed(cfg.seed + 6)
+    optimizer, look = torch.optim.Adam(g.parameters(), lr=5 * cfg.lr, betas=(0.5, 0.99)), torch.randn(300, cfg.latent_dim, generator=rng)
+    d.eval().requires_grad_(False)
+    record, shown = [], []
+    for step in range(updates + 1):
+        if step % max(1, updates // 10) == 0:
+            samples = draw(g, look, device)
+            share = np.bincount(judge.look(samples)[0].argmax(axis=1)) / len(samples)  # of each category that the judge sees
+            entropy = -float((share * np.log(np.maximum(share, 1e-12))).sum())  # ln K: all alike; 0: one category
+            record.append({"updates": step, "diversity": judge.diversity(samples), "entropy": entropy})
+            shown.append(samples[:14])
+            g.train()
+        loss = generator_loss(d(translate(g(torch.randn(cfg.batch_size, cfg.latent_dim, generator=rng).to(device)), cfg.translate, rng)),
+                              "non_saturating")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    d.requires_grad_(True)
+    return record, np.concatenate(shown)
+
+
+def along_coordinates(cfg, g, device, rows=6, columns=9):
+    """Samples (rows * columns, ...): row r has one z whose coordinate r goes from -3 to 3, all others fixed."""
+    z = torch.randn(1, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 7)).repeat(rows * columns, 1)
+    for row in range(rows):
+        z[row * columns:(row + 1) * columns, row] = torch.linspace(-3, 3, columns)
+    return draw(g, z, device)
+
+
+def between(cfg, g, device, rows=6, columns=9):
+    """Samples: row r goes from one z to another, on the sphere: a straight line would pass nearer to 0 than any z drawn from N(0, I)."""
+    a, b = torch.randn(2, rows, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 8))
+    angle = torch.linspace(0, torch.pi / 2, columns)[:, None]  # two z in 64 dimensions are nearly at right angles
+    return draw(g, torch.cat([torch.cos(angle) * a[r] + torch.sin(angle) * b[r] for r in range(rows)]), device)
+
+
+# ---- 7. Main ----------------------------------------------------------------------------------------
+
+def main(cfg):
+    data, device = color.load(cfg), common.setup(cfg)
+    judge, n = Judge(cfg, data, device), 100 if cfg.quick else 5000
+    folder = common.start(cfg, "gan" + "_grey" * cfg.grey, "sweep" if cfg.sweep else "metrics")
+    z = torch.randn(n, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 2))
+    if cfg.sweep:
+        def run(c, name):
+            samples = draw(train(c, data, device, folder / name)[0], z[:len(data.x_test)], device)
+            return {"FID": judge.fid(samples), "diversity": judge.diversity(samples)}
+
+        return sweep(cfg, folder, data.source, SWEEP, run, device)
+
+    mean, g, d, history = train(cfg, data, device, folder)
+    samples = draw(mean, z, device)
+    figures = {"fid": judge.fid(samples[:len(data.x_test)]), "fid_without_mean": judge.fid(draw(g, z[:len(data.x_test)], device)),
+               "diversity": judge.diversity(samples)}
+    print("FID {fid:.2f}, without the mean of the weights {fid_without_mean:.2f}; diversity {diversity:.2f}".format(**figures))
+    figures["collapse"], shown = collapse(cfg, g, d, judge, device, 20 if cfg.quick else 500)
+    print("G alone: " + ", ".join("{updates} updates: diversity {diversity:.2f}".format(**row) for row in figures["collapse"][::5]))
+    common.save(folder / "history.json", history)
+    common.save(folder / "weights.pt", nn.ModuleDict({"generator": mean, "discriminator": d}))
+    common.save(folder / "samples.npy", samples)
+    charts.plot_samples(cfg, folder / "samples.png", {"samples": samples[:84]}, data.source)
+    charts.plot_samples(cfg, folder / "latent.png", {"one coordinate of z at a time, -3 to 3": along_coordinates(cfg, mean, device),
+                                                     "from one z to another": between(cfg, mean, device)}, data.source, 9)
+    charts.plot_lines(cfg, folder / "balance.png", {
+        "What D says": ("mean D(x)", {"real": "d_real", "drawn": "d_drawn", "validation": "d_validation"}),
+        "Losses": ("nats", {"D; at ln 4 = 1.386 it knows nothing": "discriminator_loss", "G": "generator_loss"}),
+        "Gradient that reaches G": ("norm", {"non-saturating (4)": "gradient_non_saturating", "minimax (3)": "gradient_minimax"})},
+        history, "epoch", data.source)
+    charts.plot_samples(cfg, folder / "collapse.png", {"G alone, D stands still: a tenth of its updates a row": shown}, data.source)
+    common.finish(cfg, folder, data.source, device, mean, history[-1]["seconds"], parameters_discriminator=sum(
+        p.numel() for p in d.parameters()), **figures)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    common.run(main, Config)

@@ -1,0 +1,213 @@
+"""Inpainting: half of a drawing is given, the diffusion model of ddpm.py draws the rest. Nothing is trained here.
+
+The model knows p(x); wanted is p(x | known pixels). m is 1 where a pixel is known, and y is the known drawing. Three ways to
+make the reverse chain respect it, all in `steps` steps t -> s of ddpm.py's equation (7) with eta = 1:
+
+    (1)  replacement: after every step  x_s <- m * [sqrt(a_s) y + sqrt(1 - a_s) eps] + (1 - m) * x_s
+    (2)  resampling (RePaint): after (1) back to t,  x_t = sqrt(a_t / a_s) x_s + sqrt(1 - a_t / a_s) eps,  and the step and (1)
+         again, r times at each t
+    (3)  guidance: x_s <- x_s - z grad_{x_t} |m * (y - x0_hat(x_t))|,  the gradient through the network
+    (4)  at the end, whatever the way: x <- m * y + (1 - m) * x: known pixels are kept exactly
+
+(1) shows the net, at every step, known pixels with the right noise. But the unknown part of x_s was made before this
+noise was drawn, from x_t: the two halves never agree on it, and what is drawn fits the drawing in style and not at the
+seam. (2) lets them agree: noise is added to both together, and the next step sees the known half while it makes the
+other one. It costs r times as much. (3) leaves x_s whole and asks how to change x_t so that the drawing that the net sees in it
+has the known pixels: -ln p(y | x_t) is taken to be |m (y - x0_hat)|, up to a factor z.
+
+A completion is one of many: several are drawn for each input, and their variety is a result, not a fault. Measured, for each
+way: error at the seam (mean difference of neighbouring pixels across it, over that of the real drawings: 1 is best);
+diversity (mean squared distance of two completions of one input in the unknown part, over that of two real drawings);
+how often the judge still says the input's category; FID; and the mean squared error to what was really there, which is
+not to be small: the best guess for it is a blur.
+
+Papers: Song et al., Score-based generative modeling through SDEs, 2021, appendix I.2, for (1); Lugmayr et al., RePaint, 2022,
+section 4.2, for (2); Chung et al., Diffusion posterior sampling, 2023, algorithm 1, for (3).
+
+Run:    python -m more.inpaint --data DATA --out OUT [--grey] [--mask top]      (or: make inpaint; needs OUT/ddpm)
+Writes: OUT/inpaint/ (inpaint_grey/) completions.npy, metrics.json; pictures completions, ways; with --sweep sweep.json,
+        sweep.md, sweep.png
+Result: not measured yet: it waits for a ddpm.py run of full length
+
+This file imports ddpm.py, as no other model file imports one: it has no model of its own.
+"""
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import common
+from metrics import diversity
+from more import charts, color, ddpm
+from more.score import Judge
+from more.sweep import sweep
+
+# Shapes: B drawings at a time, C channels of an image, H = W pixels, N drawings.
+
+
+# ---- 1. Settings ------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Config(color.Settings):
+    mask: str = "left"  # what is given: left, right, top, bottom, frame (all but the middle), or an .npy file (H, W), 1 where known
+    inputs: int = 200  # test drawings that are completed
+    completions: int = 4  # of each
+    steps: int = 50  # of the reverse chain
+    resample: int = 5  # r in (2); 1 is (1)
+    strength: float = 2.0  # z in (3)
+    sweep: bool = False  # compare numbers of steps, r and z instead of the three ways
+
+
+SWEEP = {"replacement": {"resample": 1}, "r = 2": {"resample": 2}, "r = 5": {}, "r = 10": {"resample": 10},
+         "r = 5, 20 steps": {"steps": 20}, "z = 0.5": {"strength": 0.5, "resample": 0}, "z = 2": {"strength": 2.0, "resample": 0},
+         "z = 6": {"strength": 6.0, "resample": 0}}
+
+
+# ---- 2. Model ---------------------------------------------------------------------------------------
+
+def load_model(cfg, data, device):
+    """(settings, net) of the finished OUT/ddpm. Raises common.InputError."""
+    name = "ddpm" + "_grey" * cfg.grey
+    folder = Path(cfg.out) / name
+    try:
+        record = json.loads((folder / "metrics.json").read_text())
+        settings = ddpm.Config(**record["config"])
+        net = ddpm.UNet(data.x_train.shape[1], settings.width, settings.dropout)
+        net.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError) as error:
+        raise common.InputError(f"{folder}: found no finished run ({type(error).__name__}), expected a diffusion model; run 'make {name}', "
+                                f"or python -m more.ddpm --data {cfg.data} --out {cfg.out}{' --grey' * cfg.grey}") from None
+    common.require(settings.size == cfg.size and record["quick"] == cfg.quick, folder, f"a model for size {settings.size}, quick "
+                   f"{record['quick']}", f"size {cfg.size}, quick {cfg.quick}", "give the same flags to both")
+    return settings, net.to(device).eval().requires_grad_(False)
+
+
+def make_mask(name, size):
+    """(1, 1, H, W), 1 where a pixel is known. Raises common.InputError."""
+    mask, half = torch.zeros(size, size), size // 2
+    if name.endswith(".npy"):
+        found = common.load_npy(Path(name))
+        fits = getattr(found, "shape", None) == (size, size) and found.dtype.kind in "bui" and set(np.unique(found)) == {0, 1}
+        common.require(fits, name, f"{getattr(found, 'dtype', '')} {getattr(found, 'shape', 'an archive')}",
+                       f"integers (or bools) ({size}, {size}), both 0 and 1", "1 is known, 0 is to be drawn")
+        return torch.from_numpy(found.astype(np.float32))[None, None]
+    places = {"left": np.s_[:, :half], "right": np.s_[:, half:], "top": np.s_[:half], "bottom": np.s_[half:]}
+    common.require(name in (*places, "frame"), "--mask", repr(name), ", ".join(places) + ", frame or a file .npy", "name one of these")
+    if name == "frame":
+        mask += 1
+        mask[size // 4:size - size // 4, size // 4:size - size // 4] = 0
+    else:
+        mask[places[name]] = 1
+    return mask[None, None]
+
+
+# ---- 5. Evaluation ----------------------------------------------------------------------------------
+
+def complete(cfg, settings, net, known, mask, way, rng, device):
+    """Drawings known (B, C, H, H) in [0, 1], of which mask (1, 1, H, H) tells what may be looked at -> completed, in [0, 1]."""
+    chain = ddpm.Chain(settings.schedule, settings.noise_steps)
+    y, mask = (known * 2 - 1).to(device) * mask.to(device), mask.to(device)  # what is not known is not even here
+
+    def noise():
+        return torch.randn(y.shape, generator=rng).to(device)  # (B, C, H, H)
+
+    x, repeats = noise(), cfg.resample if way == "resampling" else 1
+    for t, s in pairwise(torch.linspace(chain.steps, 0, cfg.steps + 1).round().long().tolist()):
+        a, after = chain.a[t].item(), chain.a[s].item()
+        v = (1 - after) / (1 - a) * (1 - a / after)  # eta = 1
+        for again in range(repeats if s > 0 else 1):
+            if again:
+                x = math.sqrt(a / after) * x + math.sqrt(1 - a / after) * noise()  # (2), back from s to t
+            with torch.set_grad_enabled(way == "guidance"):
+                x = x.detach().requires_grad_(way == "guidance")
+                e, x0 = ddpm.predict(settings, net, chain, x, t, device)
+                if way == "guidance":
+                    # the norm of each drawing, not its square: the step then does not shrink as the fit gets better
+                    gradient, = torch.autograd.grad((mask * (y - x0)).flatten(1).norm(dim=1).sum(), x)
+            x = (math.sqrt(after) * x0 + math.sqrt(max(0.0, 1 - after - v)) * e).detach() + math.sqrt(v) * noise()
+            if way == "guidance":
+                x = x - cfg.strength * gradient  # (3)
+            else:
+                x = mask * chain.noise(y, torch.full((len(y),), s), noise()) + (1 - mask) * x  # (1)
+    return (mask * known.to(device) + (1 - mask) * ((x.clamp(-1, 1) + 1) / 2)).cpu()  # (4)
+
+
+def across(images, mask):
+    """Mean absolute difference of neighbouring pixels of which one is known and one is not; images (N, C, H, H)."""
+    rows, columns = (mask[:, :, 1:] != mask[:, :, :-1]), (mask[..., 1:] != mask[..., :-1])  # where the seam runs
+    vertical, horizontal = (images[:, :, 1:] - images[:, :, :-1]).abs() * rows, (images[..., 1:] - images[..., :-1]).abs() * columns
+    return ((vertical.sum() + horizontal.sum()) / (images.shape[0] * images.shape[1] * (rows.sum() + columns.sum()))).item()
+
+
+def score(cfg, settings, net, data, judge, mask, way, device):
+    """(completions (completions, N, C, H, H), figures) of one way."""
+    x, labels = torch.from_numpy(data.x_test[:cfg.inputs]), data.y_test[:cfg.inputs]
+    begin, rng = time.time(), torch.Generator().manual_seed(cfg.seed)
+    drawn = torch.stack([torch.cat([complete(cfg, settings, net, part, mask, way, rng, device) for part in x.split(100)])
+                         for _ in range(cfg.completions)])  # (completions, N, C, H, H)
+    seconds, hidden = time.time() - begin, (1 - mask)
+    assert torch.equal(drawn * mask, (x * mask).expand_as(drawn)), "known pixels were changed"
+    # Mean squared distance of two completions of one input, as in metrics.py, (7), averaged over inputs.
+    within = np.mean([diversity((drawn[:, i] * hidden).numpy()) for i in range(len(x))]) if cfg.completions > 1 else 0.0
+    flat = drawn.flatten(0, 1)
+    right = float((judge.look(color.to_uint8(flat))[0].argmax(axis=1) == np.tile(labels, cfg.completions)).mean())
+    missing = (((drawn - x) * hidden) ** 2).mean() / hidden.mean()
+    return drawn, {"seam": across(flat, mask) / across(x, mask), "diversity": float(within / diversity((x * hidden).numpy())),
+                   "recognised": right, "fid": judge.fid(color.to_uint8(flat)), "squared_error": missing.item(),
+                   "milliseconds": 1000 * seconds / len(flat)}
+
+
+# ---- 6. Pictures ------------------------------------------------------------------------------------
+
+def plot_completions(cfg, path, data, drawn, mask, source):
+    """What is given, what was there, and all completions, of the first three drawings of each of five categories; one panel a way."""
+    pick = np.concatenate([np.flatnonzero(data.y_test[:cfg.inputs] == k)[:2] for k in range(min(5, len(data.classes)))])
+    if not len(pick):
+        return
+    x = torch.from_numpy(data.x_test[pick])
+    fig, axes = common.figure(1, len(drawn), width=4.2 * len(drawn), height=0.5 + 0.4 * (2 + cfg.completions))
+    names = ["given", "was there", *[f"completion {i}" for i in range(1, cfg.completions + 1)]]
+    for i, (ax, (way, images)) in enumerate(zip(axes[0], drawn.items())):
+        shown = torch.cat([x * mask + 0.5 * (1 - mask), x, *images[:, pick]])  # the unknown part in grey
+        common.show_grid(ax, color.to_uint8(shown) / 255, len(pick), way, names if i == 0 else ())
+    common.save_figure(cfg, path, fig, source)
+
+
+# ---- 7. Main ----------------------------------------------------------------------------------------
+
+def main(cfg):
+    data, device = color.load(cfg), common.setup(cfg)
+    mask, judge = make_mask(cfg.mask, cfg.size), Judge(cfg, data, device)
+    settings, net = load_model(cfg, data, device)
+    folder = common.start(cfg, "inpaint" + "_grey" * cfg.grey, "sweep" if cfg.sweep else "metrics")
+    if cfg.sweep:
+        def run(c, name):
+            way = "guidance" if c.resample == 0 else "replacement" if c.resample == 1 else "resampling"
+            return score(c, settings, net, data, judge, mask, way, device)[1]
+
+        return sweep(cfg, folder, data.source, {name: {"steps": cfg.steps} | changes for name, changes in SWEEP.items()}, run, device)
+
+    begin, drawn, figures = time.time(), {}, {}
+    for way in ("replacement", "resampling", "guidance"):
+        drawn[way], figures[way] = score(cfg, settings, net, data, judge, mask, way, device)
+        print(f"{way}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures[way].items()), flush=True)
+    x = data.x_test[:cfg.inputs]
+    figures["real drawings"] = {"recognised": float((judge.look(color.to_uint8(x))[0].argmax(axis=1) == data.y_test[:cfg.inputs]).mean()),
+                                "fid": judge.fid(color.to_uint8(x))}
+    common.save(folder / "completions.npy", np.stack([color.to_uint8(images) for images in drawn["resampling"]]))
+    plot_completions(cfg, folder / "completions.png", data, drawn, mask, data.source)
+    rows = [{"way": way} | figures[way] for way in drawn]
+    charts.plot_lines(cfg, folder / "ways.png", {"Seam": ("difference across it, over real drawings'", {"seam": "seam"}), "Variety": (
+        "ratio to real drawings", {"diversity": "diversity"}), "Recognised": ("share", {"recognised": "recognised"}), "FID": (
+            "FID", {"fid": "fid"}), "Cost": ("milliseconds a drawing", {"milliseconds": "milliseconds"})}, rows, "way", data.source)
+    common.finish(cfg, folder, data.source, device, net, time.time() - begin, ways=figures)
+
+
+if __name__ == "__main__":
+    common.run(main, Config)

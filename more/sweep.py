@@ -1,0 +1,41 @@
+"""A recorded search: one model trained under several settings, a table and a picture of what each gave (--sweep)."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+import common
+
+
+def sweep(cfg, folder, source, settings, run, device):
+    """Run every setting, and write sweep.json, sweep.md, sweep.png.
+
+    settings: {name: {field: value}}, changes of cfg; each has a fifth of cfg.steps.
+    run: a function of (cfg, name) that trains and returns {figure: number}.
+    """
+    rows, begin = {}, time.time()
+    for name, changes in settings.items():
+        print(f"{name}:", flush=True)
+        start = time.time()
+        changes = {"steps": max(1, cfg.steps // 5)} | changes
+        if hasattr(cfg, "save_every"):  # short runs are not continued
+            changes |= {"save_every": 10 ** 9, "resume": False}
+        rows[name] = run(replace(cfg, **changes), name) | {"seconds": round(time.time() - start, 1)}
+        print(f"{name}: " + "  ".join(f"{key} {value:.4g}" for key, value in rows[name].items()), flush=True)
+    columns = list(next(iter(rows.values())))
+    lines = ["| setting | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    lines += [f"| {name} | " + " | ".join(f"{row[key]:.4g}" for key in columns) + " |" for name, row in rows.items()]
+    print("\n".join(lines))
+    with common.atomic(folder / "sweep.md") as file:
+        file.write(("\n".join(lines) + "\n").encode())
+    shown = [key for key in columns if key != "seconds"]
+    fig, axes = common.figure(1, len(shown), width=2 + 2.6 * len(shown), height=0.8 + 0.3 * len(rows))
+    for i, key in enumerate(shown):
+        bars = axes[0, i].barh(np.arange(len(rows)), [row[key] for row in rows.values()], color=common.COLORS[i % len(common.COLORS)])
+        axes[0, i].bar_label(bars, fmt="%.3g", fontsize=7, padding=2)
+        axes[0, i].set(title=key, yticks=range(len(rows)), yticklabels=list(rows) if i == 0 else [], ylim=(len(rows) - 0.4, -0.6))
+        axes[0, i].margins(x=0.2)
+        axes[0, i].grid(axis="y", visible=False)
+    common.save_figure(cfg, folder / "sweep.png", fig, source)
+    common.finish(cfg, folder, source, device, 0, time.time() - begin, "sweep", rows=rows)
