@@ -134,8 +134,9 @@ def plot_ablation(cfg, path, ablation, unseen, source):
     axes[0, 2].axhline(1 / len(common.CLASSES), color="0.4", linestyle=":", label="chance")
     axes[0, 2].set(title="Trained on the other four", ylabel="share recognised", xticks=range(len(common.CLASSES)),
                    xticklabels=common.CLASSES)
+    axes[0, 2].set_ylim(top=1.4 * max(0.25, *(share for result in unseen.values() for share in result.values())))  # room for the legend
     axes[0, 2].tick_params(axis="x", rotation=30)
-    axes[0, 2].legend(fontsize=7)
+    axes[0, 2].legend(fontsize=7, loc="upper center", ncols=3, columnspacing=0.8, handletextpad=0.3)
     common.save_figure(cfg, path, fig, source)
 
 
@@ -156,6 +157,7 @@ def plot_twins(cfg, path, histories, table, source):
         axes[0, 2].plot(list(layers), [max(d["relative"], 1e-17) for d in layers.values()], "o", color=color, label=name)
     axes[0, 2].set(title="First gradients: numpy against torch", ylabel="largest difference / largest gradient",
                    yscale="log", ylim=(1e-17, 10))
+    axes[0, 2].tick_params(axis="x", rotation=90 if len(next(iter(table.values()))) > 6 else 0)
     axes[0, 2].legend(fontsize=7, loc="center", bbox_to_anchor=(0.5, 0.3))
     common.save_figure(cfg, path, fig, source)
 

@@ -34,10 +34,11 @@ et al., DeViSE, 2013, for drawings and words in one space; Pennington et al. 201
 Run:    python -m more.embed_numpy --data DATA [--glove FILE]       (or: make embed_numpy FLAGS="--glove FILE")
 Writes: OUT/embed_numpy/ weights.npz, history.json, twin.npz (for more/embed_torch.py), metrics.json; pictures
         curves, ablation, similarity, tsne, confusion, mistakes
-Result: 166 s for 18 trainings on 2 cores of an AMD EPYC, 2,880 real drawings: test accuracy 0.873 with GloVe's
-        vectors, 0.884 with the spelling's (rounding alone moves it by a point: see embed_torch.py); mlp_numpy.py has
-        0.851. Zero-shot, GloVe: rabbit 0.26, yoga 0.25, hand 0.19, snowman 0.03, motorbike 0.28; spelling: 0.29,
-        0.11, 0.41, 0.02, 0.13. Guessing has 0.20: from four words no meaning can be learned
+Result: 177 s for 18 trainings on a core of an AMD EPYC, 2,880 real drawings: test accuracy 0.891 with GloVe's
+        vectors, 0.885 with the spelling's; with two threads, which round otherwise, 0.873 and 0.884: so much is chance.
+        mlp_numpy.py has 0.851. With two threads, as the figures above, zero-shot by GloVe's: rabbit 0.26, yoga 0.25,
+        hand 0.19, snowman 0.03, motorbike 0.28; by the spelling's: 0.29, 0.11, 0.41, 0.02, 0.13. Guessing has 0.20:
+        from four words no meaning can be learned
 """
 
 import math

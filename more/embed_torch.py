@@ -9,8 +9,8 @@ Equations (1) to (10): see embed_numpy.py.
 
 Run:    python -m more.embed_torch --data DATA      (or: make embed_torch; needs OUT/embed_numpy)
 Writes: OUT/embed_torch/ weights.pt, history.json, metrics.json; pictures curves, confusion, mistakes, twins
-Result: 30 s on 2 cores of an AMD EPYC, 2,880 real drawings. First gradients: differences up to 1.2e-15 of the
-        largest in float64 and 1.2e-6 in float32. Test accuracy 0.875 in float32 (numpy 0.873, the same answer on
+Result: 37 s on a core of an AMD EPYC, 2,880 real drawings. First gradients: differences up to 1.2e-15 of the
+        largest in float64 and 1.2e-6 in float32. Test accuracy 0.875 in float32 (numpy, two threads, 0.873, the same answer on
         92 % of the test drawings: 3,000 updates carry rounding on), 0.873 in float64 (the same answer on all 800)
 
 Gone, compared with embed_numpy.py: the hand-written gradients (8) to (10). Ablation and zero-shot are only there.
