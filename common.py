@@ -131,11 +131,11 @@ def load_npy(path):
 
 
 def check_images(path, images, color=False):
-    """uint8 0..255 or float 0..1, (N, 28, 28), or if color also (N, H, H, 3) -> float32 (N, C, H, H) in [0, 1]. Raises InputError."""
+    """uint8 0..255 or float 0..1, (N, 28, 28), or if color (N, H, H) or (N, H, H, 3), -> float32 (N, C, H, H). Raises InputError."""
     shape = getattr(images, "shape", "of an archive")
-    fits = shape[1:] == (28, 28) or (color and len(shape) == 4 and shape[3] == 3 and shape[1] == shape[2])
+    fits = shape[1:] == (28, 28) or (color and len(shape) in (3, 4) and shape[1] == shape[2] and shape[3:] in ((), (3,)))
     require(isinstance(images, np.ndarray) and fits and len(images), path, f"shape {shape}",
-            "(N, 28, 28)" + " or (N, H, H, 3)" * color + " with N > 0", "reshape the drawings")
+            ("(N, H, H) or (N, H, H, 3)" if color else "(N, 28, 28)") + " with N > 0", "reshape the drawings")
     if images.dtype == np.uint8:
         images = images.astype(np.float32) / 255
     else:
@@ -202,7 +202,7 @@ def split(cfg, x, y, x_test, y_test, source, classes=CLASSES):
 
 def describe(source):
     """One line on the data, for the console and under every figure."""
-    name = "STAND-IN DOODLES, not real drawings" if source["source"] == "doodles" else source.get("name", "Quick, Draw! drawings")
+    name = source.get("name", "STAND-IN DOODLES, not real drawings" if source["source"] == "doodles" else "Quick, Draw! drawings")
     return name + ": {train:,} to train, {validation:,} to validate, {test:,} to test".format(**source["drawings"])
 
 

@@ -7,11 +7,11 @@ whether x is a real image of y. It does not get y as further input pixels; it ha
     (2)  D maximises  V = E ln D(x_real, y) + E ln (1 - D(G(z, y), y))
     (3)  non-saturating: G minimises  -E ln D(G(z, y), y)
     (4)  d(x, y) = v . phi(x) + w_y . phi(x),  phi all of D but its last layer          projection
-    (5)  in each block of G: h * (1 + gain_y) + bias_y, for every channel of h, the normalised convolution
+    (5)  in each block of G: h * (1 + gain_y) + bias_y, for every channel of h, the normalised layer
     (6)  W <- W / s(W) in D, and W_mean <- c W_mean + (1 - c) W for G: see gan.py, (5) and (6)
 
 Why (4): the best d is ln p(x, y) / p_G(x, y) = ln p(x) / p_G(x) + ln p(y|x) / p_G(y|x); where both conditionals are softmax
-of linear functions of phi, the second part is linear in phi with a vector for each y.
+of linear functions of phi, the second part is w_y . phi, up to terms that are the same for every y and go with the first.
 
 y enters (5) and (4) as one-hot, and nothing prevents half a rabbit: conditions between two categories, sums of two,
 and none at all are drawn, too, though training never saw them.
@@ -23,7 +23,7 @@ Run:    python -m more.cgan --data DATA --out OUT [--grey] [--resume]      (or: 
 Writes: OUT/cgan/ (cgan_grey/) weights.pt, history.json, samples.npy and samples_labels.npy, metrics.json; pictures
         samples, balance, conditions; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
 Result: not measured yet
-New beside gan.py: y, (4), (5). Gone: the minimax loss, and the collapse shown on purpose.
+New beside gan.py: y, (4), (5). Gone: the minimax loss, D without spectral norm, walks through z, the collapse on purpose.
 """
 
 import copy
@@ -65,7 +65,7 @@ class Config(color.Settings):
     resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # each trick on and off, trained for a fifth of `steps`, instead of a run
 
-    MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"translate"}
+    MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"translate", "project"}
 
 
 SWEEP = {"as it stands": {}, "D does not know y": {"project": 0.0}, "labels 0.9": {"smooth": 0.1}, "32 latents": {"latent_dim": 32},
@@ -81,7 +81,7 @@ class Block(nn.Module):
         super().__init__()
         self.layer, self.norm = layer, nn.BatchNorm2d(channels)
         self.condition = nn.Linear(classes, 2 * channels, bias=False)
-        nn.init.normal_(self.condition.weight, std=0.1)  # categories begin nearly alike: gain 0 would be alike
+        nn.init.normal_(self.condition.weight, std=0.1)  # categories begin nearly alike, but not quite: D has something to compare
 
     def forward(self, h, y):
         gain, bias = self.condition(y)[:, :, None, None].chunk(2, dim=1)
@@ -120,9 +120,10 @@ class SpectralNorm(nn.Module):
         matrix = weight.flatten(1)
         with torch.no_grad():  # power iteration: u -> M M^T u turns u to the first singular vector; W changes little, one step will do
             v = F.normalize(matrix.T @ self.u, dim=0)
-            if self.training:
+            if self.training:  # in evaluation u stands still
                 self.u.copy_(F.normalize(matrix @ v, dim=0))
-        return weight / (self.u @ matrix @ v)  # u^T M v = s(W); the gradient passes through M, not through u and v
+            u = self.u.clone()  # D is called again before backward(), and the next call changes u in place
+        return weight / (u @ matrix @ v)  # u^T M v = s(W); the gradient passes through M, not through u and v
 
 
 class Discriminator(nn.Module):
@@ -210,10 +211,12 @@ def train(cfg, data, device, folder):
             d.requires_grad_(True)
             step += 1
             with torch.no_grad():
-                for average, new in zip(mean.state_dict().values(), g.state_dict().values()):  # (6), BatchNorm's statistics, too
+                # (6), BatchNorm's statistics, too; c grows to its value, so that the random first weights are soon forgotten
+                for average, new in zip(mean.state_dict().values(), g.state_dict().values()):
                     average.lerp_(new, 1 - min(cfg.ema, step / (step + 10))) if average.is_floating_point() else average.copy_(new)
             sums += [loss_d.item(), loss_g.item(), logits[0].sigmoid().mean().item(), logits[1].sigmoid().mean().item()]
-        with torch.no_grad():  # what D says of images that it has not seen: below what it says of training images it knows those by heart
+        g.eval(), d.eval()  # looking must change nothing
+        with torch.no_grad():  # what D says of images that it has not seen: far below `real`, and it knows the training images by heart
             on_val = d(torch.from_numpy(data.x_val[:500]).to(device), one_hot(data.y_val[:500], data).to(device)).sigmoid().mean().item()
         names = ("discriminator_loss", "generator_loss", "d_real", "d_drawn")
         history.append({"epoch": epoch, "seconds": time.time() - begin, "d_validation": on_val}
@@ -259,19 +262,19 @@ def main(cfg):
     judge, n = Judge(cfg, data, device), 20 if cfg.quick else 1000  # of each category
     folder = common.start(cfg, "cgan" + "_grey" * cfg.grey, "sweep" if cfg.sweep else "metrics")
     labels = np.repeat(np.arange(len(data.classes)), max(1, n * 5 // max(5, len(data.classes))))
-    z, y = torch.randn(len(labels), cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 2)), one_hot(labels, data)
     some = np.random.default_rng(0).permutation(len(labels))[:len(data.x_test)]  # FID is measured on as many as there are test images
 
-    def score(g):
-        samples = draw(g, z, y, device)
+    def score(c, g):
+        z = torch.randn(len(labels), c.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 2))
+        samples = draw(g, z, one_hot(labels, data), device)
         right, diversity = judge.as_asked(samples, labels)
         return samples, {"fid": judge.fid(samples[some]), "accuracy": right, "diversity": diversity}
 
     if cfg.sweep:
-        return sweep(cfg, folder, data.source, SWEEP, lambda c, name: score(train(c, data, device, folder / name)[0])[1], device)
+        return sweep(cfg, folder, data.source, SWEEP, lambda c, name: score(c, train(c, data, device, folder / name)[0])[1], device)
 
     mean, d, history = train(cfg, data, device, folder)
-    samples, figures = score(mean)
+    samples, figures = score(cfg, mean)
     print("FID {fid:.2f}; recognised as asked {accuracy:.1%}; diversity within a category {diversity:.2f}".format(**figures))
     common.save(folder / "history.json", history)
     common.save(folder / "weights.pt", nn.ModuleDict({"generator": mean, "discriminator": d}))

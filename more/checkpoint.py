@@ -12,12 +12,14 @@ from pathlib import Path
 import torch
 
 import common
+from more import color
 
 
 def fingerprint(cfg, script):
-    """What has to be the same for a continuation to make sense: settings, script, common.py."""
+    """What has to be the same for a continuation to make sense: settings, data, the script and where its images come from."""
     settings = {name: value for name, value in dataclasses.asdict(cfg).items() if name not in ("resume", "device", "data", "out")}
-    sources = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in (script, common.__file__)]
+    settings["data"] = str(Path(cfg.data).resolve())
+    sources = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in (script, common.__file__, color.__file__)]
     return repr((settings, sources))
 
 
@@ -34,7 +36,7 @@ def load(path, cfg, script, generators, states):
     if not cfg.resume:
         return beginning
     try:
-        kept = torch.load(path, weights_only=True)
+        kept = torch.load(path, weights_only=True, map_location="cpu")  # a run may go on on another device
         fits = kept["fingerprint"] == fingerprint(cfg, script)
     except FileNotFoundError:
         return beginning

@@ -5,7 +5,7 @@
     four .npy files (N, H, H, 3)    as they are
     idx files, .gz or not           MNIST's digits, painted like drawings; --grey: as they are
     pictures, a subfolder a category, or train/ and test/ with such subfolders: cropped to the central
-                                    square and resized; CIFAR-10, SVHN, butterflies and moths come in like this
+                                    square and resized; butterflies and moths, or CIFAR-10 and SVHN once unpacked as pictures
 
 The colour of a drawing is a hue, uniform on the circle, drawn from a generator of its own that knows neither
 drawing nor category: colour is a factor independent of shape, and a model that mixes the two can be caught.
@@ -75,8 +75,13 @@ def paint(alpha, hue):
     return alpha * rgb[:, :, None, None]  # (1), (N, 3, H, W)
 
 
+def ink(cfg, alpha):
+    """What is painted of drawings (N, 1, H, W): all, as it is, or what is above the threshold, fully."""
+    return (alpha > cfg.threshold).astype(np.float32) if cfg.threshold else alpha
+
+
 def resize(images, size):
-    """(N, C, H, W) in [0, 1] -> (N, C, size, size), each pixel the mean of what it covers; unchanged if it has that size."""
+    """(N, C, H, W) in [0, 1] -> (N, C, size, size), smaller pixels weighted means of what they cover; unchanged if it has that size."""
     if images.shape[2:] == (size, size):
         return images
     resized = F.interpolate(torch.from_numpy(images), size=(size, size), mode="bilinear", antialias=True)
@@ -137,7 +142,7 @@ def read_pictures(folder, size, cache):
     """
     classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
     files = [(path, label) for label, name in enumerate(classes) for path in sorted((folder / name).iterdir())
-             if path.suffix.lower() in SUFFIXES]
+             if path.suffix.lower() in SUFFIXES and path.is_file()]
     common.require(files, folder, "no pictures in subfolders", "a subfolder a category, with .png or .jpg files", "check --data")
     state = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path, _ in files]
     key = hashlib.sha256(json.dumps([size, state]).encode()).hexdigest()[:16]
@@ -168,6 +173,7 @@ def read(cfg):
     """((images, labels) to train, (images, labels) to test, source, classes); images float32 (N, C, size, size). Raises InputError."""
     folder = Path(cfg.data)
     common.require(cfg.size in (28, 32, 64), "--size", cfg.size, "28, 32 or 64", "name one of these")
+    common.require(cfg.threshold < 1, "--threshold", cfg.threshold, "less than 1, all the ink there is", "try 0.5")
     if find_idx(folder, "train") and find_idx(folder, "test"):
         sets, classes, source = {}, tuple("0123456789"), {"source": "mnist", "note": "idx files", "name": "MNIST digits"}
         for name in ("train", "test"):
@@ -190,17 +196,18 @@ def read(cfg):
         for name, (images, labels) in zip(("train", "test"), pairs):
             common.require(len(images), folder, f"{len(images)} pictures to {name}", "some", "add pictures")
             sets[name] = common.check_images(folder, images, color=True), labels.astype(np.int64)
-        if cfg.grey:
-            sets = {name: (x.mean(axis=1, keepdims=True), y) for name, (x, y) in sets.items()}
     else:
         source = common.read_source(folder)
         classes = tuple(source.pop("classes", common.CLASSES))
         sets = {name: common.read_set(folder, name, color=True, classes=classes) for name in ("train", "test")}
     sets = {name: (resize(x, cfg.size), y) for name, (x, y) in sets.items()}
+    if cfg.grey:  # of pictures in colour the mean of the three channels
+        sets = {name: (x.mean(axis=1, keepdims=True), y) for name, (x, y) in sets.items()}
     if not cfg.grey and sets["train"][0].shape[1] == 1:
         source["name"] = common.describe(source | {"drawings": {"train": 0, "validation": 0, "test": 0}}).split(": ")[0] + ", painted"
+        source["name"] += f" above {cfg.threshold:g}" if cfg.threshold else ""
         for name, (x, y) in sets.items():
-            sets[name] = paint((x > cfg.threshold).astype(np.float32) if cfg.threshold else x, hues(len(x), name)), y
+            sets[name] = paint(ink(cfg, x), hues(len(x), name)), y
     # the 256 values that samples.npy and the set written by this script can hold: all see the same images
     sets = {name: (np.round(255 * x) / np.float32(255), y) for name, (x, y) in sets.items()}
     return sets["train"], sets["test"], source, classes
@@ -238,7 +245,7 @@ def main(cfg):
         if path.stem.endswith("_labels"):
             common.save(target, common.load_npy(path))
         else:
-            alpha = resize(common.check_images(path, common.load_npy(path)), cfg.size)
+            alpha = ink(cfg, resize(common.check_images(path, common.load_npy(path)), cfg.size))
             common.save(target, to_uint8(paint(alpha, hues(len(alpha), "samples"))))
     rows = [np.flatnonzero(y == k)[:12] for k in range(min(len(classes), 8))]
     rows = [row for row in rows if len(row) == 12]

@@ -7,23 +7,23 @@ learns comes through the discriminator D, which is shown real images and G's and
     (2)  D maximises  V = E ln D(x_real) + E ln (1 - D(G(z)))               binary cross-entropy with labels 1 and 0
     (3)  minimax: G minimises  E ln (1 - D(G(z)))                           dL/dd = -D
     (4)  non-saturating: G minimises  -E ln D(G(z))                         dL/dd = D - 1
-    (5)  W <- W / s(W),  s the largest singular value of each of D's layers  spectral norm: D is 1-Lipschitz per layer
+    (5)  W <- W / s(W),  s the largest singular value of each of D's weights, as a matrix     spectral norm: D cannot get steep
     (6)  W_mean <- c W_mean + (1 - c) W                                     mean of G's weights; it draws the samples
 
 For the best D, p_real / (p_real + p_G), V is 2 JS(p_real, p_G) - ln 4: G then minimises the Jensen-Shannon distance, and
 at p_G = p_real D says 1/2 and loses ln 4 = 1.386. Not the other way round: a D that is too weak loses ln 4 as well.
 (3) and (4) have the same fixed point and gradients of the same direction for each image, but not of the same size: of an
-image that D surely rejects (D = 0.01) (3) hands back -0.01 and (4) -0.99. Early on D rejects them all: (3) stands still.
+image that D surely rejects (D = 0.01) (3) hands back -0.01 and (4) -0.99: (3) listens to those that fool D already.
 
 Nothing here says how good G is: the losses of two players tell who is ahead. FID tells; so does the eye.
 
-With 2,880 drawings D soon knows each of them by heart, and says of validation drawings what it says of G's. Here D never
-sees an image as it is, but moved by up to `translate` pixels at random, real or not (Zhao et al. 2020): G cannot learn
-to draw moved images from that, because it is judged by the same D(move(x)).
+With 2,880 drawings D tends to learn them by heart, and then says of validation drawings what it says of G's. Here D sees
+every image moved by up to `translate` pixels at random, real or not (Zhao et al. 2020). G gains nothing by drawing moved
+images: moved once more they would reach farther than real ones do.
 
-Mode collapse: nothing in (4) asks for variety. If G is trained on while D stands still, all z move to the one image that D
-likes best. Shown on purpose at the end, and measured: diversity (1 is that of real images), and the entropy of the categories
-that the judge sees. A trial's G went from diversity 0.92 to 0.00 in 250 updates.
+Mode collapse: nothing in (4) asks for variety. If G is trained on while D stands still (with five times its learning rate, to
+be quick), all z move to one image that D likes. Shown on purpose at the end, and measured: diversity (1 is that of real
+images), and the entropy of the categories that the judge sees. A trial's G went from diversity 0.92 to 0.00 in 250 updates.
 
 Papers: Goodfellow et al. 2014, section 3 for (4), 4.1 for the best D; Radford et al. (DCGAN) 2016, section 3; Miyato et al.
 2018, section 2.1, for (5); Salimans et al. 2016, section 3.4, for smooth labels; Heusel et al. 2017, section 2, for two rates.
@@ -115,9 +115,10 @@ class SpectralNorm(nn.Module):
         matrix = weight.flatten(1)
         with torch.no_grad():  # power iteration: u -> M M^T u turns u to the first singular vector; W changes little, one step will do
             v = F.normalize(matrix.T @ self.u, dim=0)
-            if self.training:
+            if self.training:  # in evaluation u stands still
                 self.u.copy_(F.normalize(matrix @ v, dim=0))
-        return weight / (self.u @ matrix @ v)  # u^T M v = s(W); the gradient passes through M, not through u and v
+            u = self.u.clone()  # D is called again before backward(), and the next call changes u in place
+        return weight / (u @ matrix @ v)  # u^T M v = s(W); the gradient passes through M, not through u and v
 
 
 class Discriminator(nn.Module):
@@ -136,6 +137,7 @@ class Discriminator(nn.Module):
         if cfg.spectral == "on":
             for layer in self.layers:
                 if isinstance(layer, nn.Conv2d | nn.Linear):
+                    # from here on layer.weight is SpectralNorm(W) wherever it is used, and W is what learns
                     parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))
 
     def forward(self, x):
@@ -208,14 +210,16 @@ def train(cfg, data, device, folder):
             d.requires_grad_(True)
             step += 1
             with torch.no_grad():
-                for average, new in zip(mean.state_dict().values(), g.state_dict().values()):  # (6), BatchNorm's statistics, too
+                # (6), BatchNorm's statistics, too; c grows to its value, so that the random first weights are soon forgotten
+                for average, new in zip(mean.state_dict().values(), g.state_dict().values()):
                     average.lerp_(new, 1 - min(cfg.ema, step / (step + 10))) if average.is_floating_point() else average.copy_(new)
             sums += [loss_d.item(), loss_g.item(), logits[0].sigmoid().mean().item(), logits[1].sigmoid().mean().item()]
-        with torch.no_grad():  # what D says of images that it has not seen: below what it says of training images it knows those by heart
+        g.eval(), d.eval()  # looking must change nothing
+        with torch.no_grad():  # what D says of images that it has not seen: far below `real`, and it knows the training images by heart
             on_val = torch.sigmoid(d(torch.from_numpy(data.x_val[:500]).to(device))).mean().item()
         names = ("discriminator_loss", "generator_loss", "d_real", "d_drawn")
         history.append({"epoch": epoch, "seconds": time.time() - begin, "d_validation": on_val}
-                       | dict(zip(names, (sums / per_epoch).tolist())) | gradient_sizes(cfg, g, d, rng, device))
+                       | dict(zip(names, (sums / per_epoch).tolist())) | gradient_sizes(cfg, g, d, device))
         print("epoch {epoch:3d}/{0}  loss, nats: D {discriminator_loss:.3f}  G {generator_loss:.3f}  mean D of real {d_real:.2f}  drawn "
               "{d_drawn:.2f}  validation {d_validation:.2f}  {seconds:6.1f} s, {1:.0f} left".format(
                   epochs, history[-1]["seconds"] / epoch * (epochs - epoch), **history[-1]), flush=True)
@@ -224,9 +228,9 @@ def train(cfg, data, device, folder):
     return mean.eval(), g, d, history
 
 
-def gradient_sizes(cfg, g, d, rng, device):
+def gradient_sizes(cfg, g, d, device):
     """{loss: norm of its gradient by G's weights}, both losses on the same z: how much of what D knows reaches G."""
-    z, sizes = torch.randn(cfg.batch_size, cfg.latent_dim, generator=rng).to(device), {}
+    z, sizes = torch.randn(cfg.batch_size, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3)).to(device), {}
     judged = d(g(z))
     for kind in ("non_saturating", "minimax"):
         gradients = torch.autograd.grad(generator_loss(judged, kind), list(g.parameters()), retain_graph=True)
@@ -268,6 +272,7 @@ def collapse(cfg, g, d, judge, device, updates):
 
 def along_coordinates(cfg, g, device, rows=6, columns=9):
     """Samples (rows * columns, ...): row r has one z whose coordinate r goes from -3 to 3, all others fixed."""
+    rows = min(rows, cfg.latent_dim)
     z = torch.randn(1, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 7)).repeat(rows * columns, 1)
     for row in range(rows):
         z[row * columns:(row + 1) * columns, row] = torch.linspace(-3, 3, columns)
@@ -275,9 +280,9 @@ def along_coordinates(cfg, g, device, rows=6, columns=9):
 
 
 def between(cfg, g, device, rows=6, columns=9):
-    """Samples: row r goes from one z to another, on the sphere: a straight line would pass nearer to 0 than any z drawn from N(0, I)."""
+    """Samples: row r goes from one z to another, on the sphere: a straight line would pass nearer to 0 than z from N(0, I) lie."""
     a, b = torch.randn(2, rows, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 8))
-    angle = torch.linspace(0, torch.pi / 2, columns)[:, None]  # two z in 64 dimensions are nearly at right angles
+    angle = torch.linspace(0, torch.pi / 2, columns)[:, None]  # two z of many dimensions are nearly at right angles
     return draw(g, torch.cat([torch.cos(angle) * a[r] + torch.sin(angle) * b[r] for r in range(rows)]), device)
 
 

@@ -4,16 +4,17 @@ The model knows p(x); wanted is p(x | known pixels). m is 1 where a pixel is kno
 make the reverse chain respect it, all in `steps` steps t -> s of ddpm.py's equation (7) with eta = 1:
 
     (1)  replacement: after every step  x_s <- m * [sqrt(a_s) y + sqrt(1 - a_s) eps] + (1 - m) * x_s
-    (2)  resampling (RePaint): after (1) back to t,  x_t = sqrt(a_t / a_s) x_s + sqrt(1 - a_t / a_s) eps,  and the step and (1)
-         again, r times at each t
-    (3)  guidance: x_s <- x_s - z grad_{x_t} |m * (y - x0_hat(x_t))|,  the gradient through the network
+    (2)  resampling (RePaint): after (1) back to t,  x_t = sqrt(a_t / a_s) x_s + sqrt(1 - a_t / a_s) eps,  then the step and (1)
+         again: r passes in all at each t, one at the last
+    (3)  guidance: x_s <- x_s - z grad_{x_t} |m * (y - x0_hat(x_t))|,  the gradient through the network; where x0_hat is clamped, it is 0
     (4)  at the end, whatever the way: x <- m * y + (1 - m) * x: known pixels are kept exactly
 
 (1) shows the net, at every step, known pixels with the right noise. But the unknown part of x_s was made before this
-noise was drawn, from x_t: the two halves never agree on it, and what is drawn fits the drawing in style and not at the
-seam. (2) lets them agree: noise is added to both together, and the next step sees the known half while it makes the
-other one. It costs r times as much. (3) leaves x_s whole and asks how to change x_t so that the drawing that the net sees in it
-has the known pixels: -ln p(y | x_t) is taken to be |m (y - x0_hat)|, up to a factor z.
+noise was drawn, from x_t: the two halves need not agree, and the seam may show it. (2) lets them agree: noise is added to
+both together, and the next step sees the known half while it makes the other one. It costs about r times as much. (3)
+leaves x_s whole and asks how to change x_t so that the drawing that the net sees in it has the known pixels: p(y | x_t)
+is taken to be a Gaussian around x0_hat. Its logarithm has the gradient of the squared norm; divided by the norm, as
+Chung et al. do, that is the gradient of the norm, up to a factor that goes into z.
 
 A completion is one of many: several are drawn for each input, and their variety is a result, not a fault. Measured, for each
 way: error at the seam (mean difference of neighbouring pixels across it, over that of the real drawings: 1 is best);
@@ -64,9 +65,9 @@ class Config(color.Settings):
     sweep: bool = False  # compare numbers of steps, r and z instead of the three ways
 
 
-SWEEP = {"replacement": {"resample": 1}, "r = 2": {"resample": 2}, "r = 5": {}, "r = 10": {"resample": 10},
-         "r = 5, 20 steps": {"steps": 20}, "z = 0.5": {"strength": 0.5, "resample": 0}, "z = 2": {"strength": 2.0, "resample": 0},
-         "z = 6": {"strength": 6.0, "resample": 0}}
+SWEEP = {"replacement": {"resample": 1}, "r = 2": {"resample": 2}, "r = 5": {"resample": 5}, "r = 10": {"resample": 10},
+         "r = 5, 20 steps": {"resample": 5, "steps": 20}, "z = 0.5": {"strength": 0.5, "resample": 0},
+         "z = 2": {"strength": 2.0, "resample": 0}, "z = 6": {"strength": 6.0, "resample": 0}}
 
 
 # ---- 2. Model ---------------------------------------------------------------------------------------
@@ -118,14 +119,15 @@ def complete(cfg, settings, net, known, mask, way, rng, device):
         return torch.randn(y.shape, generator=rng).to(device)  # (B, C, H, H)
 
     x, repeats = noise(), cfg.resample if way == "resampling" else 1
-    for t, s in pairwise(torch.linspace(chain.steps, 0, cfg.steps + 1).round().long().tolist()):
+    for t, s in pairwise(torch.linspace(chain.steps, 0, min(cfg.steps, chain.steps) + 1).round().long().tolist()):
         a, after = chain.a[t].item(), chain.a[s].item()
         v = (1 - after) / (1 - a) * (1 - a / after)  # eta = 1
         for again in range(repeats if s > 0 else 1):
             if again:
-                x = math.sqrt(a / after) * x + math.sqrt(1 - a / after) * noise()  # (2), back from s to t
+                # (2), back from s to t: a_t / a_s is the product of the (1 - beta) between them
+                x = math.sqrt(a / after) * x + math.sqrt(1 - a / after) * noise()
             with torch.set_grad_enabled(way == "guidance"):
-                x = x.detach().requires_grad_(way == "guidance")
+                x = x.detach().requires_grad_(way == "guidance")  # a fresh leaf: the gradient of this step only
                 e, x0 = ddpm.predict(settings, net, chain, x, t, device)
                 if way == "guidance":
                     # the norm of each drawing, not its square: the step then does not shrink as the fit gets better
@@ -147,7 +149,7 @@ def across(images, mask):
 
 def score(cfg, settings, net, data, judge, mask, way, device):
     """(completions (completions, N, C, H, H), figures) of one way."""
-    x, labels = torch.from_numpy(data.x_test[:cfg.inputs]), data.y_test[:cfg.inputs]
+    x, labels = torch.from_numpy(data.x_test), data.y_test
     begin, rng = time.time(), torch.Generator().manual_seed(cfg.seed)
     drawn = torch.stack([torch.cat([complete(cfg, settings, net, part, mask, way, rng, device) for part in x.split(100)])
                          for _ in range(cfg.completions)])  # (completions, N, C, H, H)
@@ -166,8 +168,8 @@ def score(cfg, settings, net, data, judge, mask, way, device):
 # ---- 6. Pictures ------------------------------------------------------------------------------------
 
 def plot_completions(cfg, path, data, drawn, mask, source):
-    """What is given, what was there, and all completions, of the first three drawings of each of five categories; one panel a way."""
-    pick = np.concatenate([np.flatnonzero(data.y_test[:cfg.inputs] == k)[:2] for k in range(min(5, len(data.classes)))])
+    """What is given, what was there, and all completions, of two drawings of each of five categories; one panel a way."""
+    pick = np.concatenate([np.flatnonzero(data.y_test == k)[:2] for k in range(min(5, len(data.classes)))])
     if not len(pick):
         return
     x = torch.from_numpy(data.x_test[pick])
@@ -185,6 +187,8 @@ def main(cfg):
     data, device = color.load(cfg), common.setup(cfg)
     mask, judge = make_mask(cfg.mask, cfg.size), Judge(cfg, data, device)
     settings, net = load_model(cfg, data, device)
+    some = np.random.default_rng(0).permutation(len(data.x_test))[:cfg.inputs]  # sets may come sorted by category
+    data = data._replace(x_test=data.x_test[some], y_test=data.y_test[some])
     folder = common.start(cfg, "inpaint" + "_grey" * cfg.grey, "sweep" if cfg.sweep else "metrics")
     if cfg.sweep:
         def run(c, name):
@@ -197,9 +201,7 @@ def main(cfg):
     for way in ("replacement", "resampling", "guidance"):
         drawn[way], figures[way] = score(cfg, settings, net, data, judge, mask, way, device)
         print(f"{way}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures[way].items()), flush=True)
-    x = data.x_test[:cfg.inputs]
-    figures["real drawings"] = {"recognised": float((judge.look(color.to_uint8(x))[0].argmax(axis=1) == data.y_test[:cfg.inputs]).mean()),
-                                "fid": judge.fid(color.to_uint8(x))}
+    figures["real drawings"] = {"recognised": float((judge.look(color.to_uint8(data.x_test))[0].argmax(axis=1) == data.y_test).mean())}
     common.save(folder / "completions.npy", np.stack([color.to_uint8(images) for images in drawn["resampling"]]))
     plot_completions(cfg, folder / "completions.png", data, drawn, mask, data.source)
     rows = [{"way": way} | figures[way] for way in drawn]

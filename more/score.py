@@ -3,6 +3,7 @@
 metrics.py has the table of all models, with spreads; here is one figure, quickly.
 """
 
+import json
 import time
 from pathlib import Path
 
@@ -19,11 +20,15 @@ class Judge:
     def __init__(self, cfg, data, device):
         """Raises common.InputError where there is no judge for these images."""
         folder, self.device = Path(cfg.out) if cfg.grey else Path(cfg.out) / "color", device
-        how = "make classifier" if cfg.grey else (f"python -m more.color --data {cfg.data} --out {cfg.out} --size {cfg.size}, and then "
-                                                  f"python classifier.py --data {folder} --out {folder}")
-        common.require((folder / "classifier" / "weights.pt").exists(), folder / "classifier", "no judge", "one for such images",
+        how = (f"python -m more.color --data {cfg.data} --out {cfg.out} --size {cfg.size}{' --grey' * cfg.grey}, and then "
+               f"python classifier.py --data {cfg.out}/color --out {folder}")
+        how = "make classifier" if cfg.grey and cfg.size == 28 else how
+        common.require((folder / "classifier" / "metrics.json").exists(), folder / "classifier", "no judge", "one for such images",
                        f"run '{how}'")
         self.cnn, self.data = load_judges(folder, device).cnn, data
+        judged = json.loads((folder / "classifier" / "metrics.json").read_text())["data"]
+        common.require(judged == data.source, folder / "classifier", f"a judge of {common.describe(judged)}",
+                       common.describe(data.source), f"run '{how}'")
         common.require(self.cnn.shape == data.x_test.shape[1:], folder / "classifier", f"a judge of images {self.cnn.shape}",
                        f"{data.x_test.shape[1:]}", f"run '{how}'")
         self.real = mean_and_covariance(predict(self.cnn, data.x_test, device)[1])

@@ -654,3 +654,32 @@ def test_as_asked_is_the_share_of_recognised_samples(judged, doodles):
     logits = classifier.predict(judge.cnn, data.x_test, CPU)[0]
     assert right == pytest.approx((logits.argmax(axis=1) == data.y_test).mean()) and diversity == pytest.approx(1, abs=0.01)
     assert judge.fid(samples) == pytest.approx(0, abs=1e-3) and judge.diversity(samples) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("player", [gan, cgan])
+def test_players_train_in_float32(player, doodles, tmp_path):
+    """Without autocast's copies: D is called twice before backward(), and spectral norm changes its u in place at each call."""
+    cfg = player.Config(width=4, epochs=1, batch_size=64, precision="float32", grey=True, data=str(doodles), out=str(tmp_path), quick=True)
+    history = player.train(cfg, color.load(cfg), CPU, tmp_path)[-1]
+    assert len(history) == 1 and all(np.isfinite(value) for value in history[0].values())
+
+
+def test_looking_changes_nothing(doodles, tmp_path, monkeypatch):
+    """What is measured after each epoch leaves the weights as they are, to the bit."""
+    weights = []
+    cfg = gan.Config(width=4, epochs=2, batch_size=64, grey=True, data=str(doodles), out=str(tmp_path), quick=True)
+    for measured in (True, False):
+        if not measured:
+            monkeypatch.setattr(gan, "gradient_sizes", lambda *args: {})
+        weights.append([p.detach().clone() for p in gan.train(cfg, color.load(cfg), CPU, tmp_path)[0].state_dict().values()])
+    assert all(torch.equal(a, b) for a, b in zip(*weights))
+
+
+def test_a_judge_of_other_images_is_refused(judged, doodles):
+    cfg = color.Settings(data=str(doodles), out=str(judged), quick=True, threshold=0.5)
+    with pytest.raises(common.InputError, match="painted above"):
+        score.Judge(cfg, color.load(cfg), CPU)
+
+
+def test_grey_makes_one_channel_of_a_set_in_colour(judged):
+    assert color.load(color.Settings(data=str(judged / "color"), grey=True, quick=True)).x_train.shape[1] == 1
