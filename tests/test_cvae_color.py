@@ -31,13 +31,17 @@ def model(condition="one_hot", classes=5, channels=3, **settings):
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory):
+def judged(doodles, tmp_path_factory):
     """OUT with untrained judges for grey and colour: what they say is no matter, that they are asked is."""
     out = tmp_path_factory.mktemp("judged")
-    for folder, channels, size in ((out, 1, 28), (out / "color", 3, 28), (out / "other" / "color", 3, 32)):
+    other = some_colours(tmp_path_factory.mktemp("other") / "set", 3)
+    for folder, data, grey, size in ((out, doodles, True, 28), (out / "color", doodles, False, 28),
+                                     (out / "other" / "color", other, False, 32)):
+        images = color.load(color.Settings(data=str(data), grey=grey, size=size, quick=True))
         torch.manual_seed(0)
         (folder / "classifier").mkdir(parents=True)
-        common.save(folder / "classifier" / "weights.pt", classifier.Judges(channels, size, 3 if size == 32 else 5))
+        common.save(folder / "classifier" / "weights.pt", classifier.Judges(1 if grey else 3, size, len(images.classes)))
+        common.save(folder / "classifier" / "metrics.json", {"data": images.source})
     return out
 
 
