@@ -141,7 +141,7 @@ def test_files_on_the_command_line_are_scored(quick, doodles, tmp_path):
 
 
 @pytest.mark.parametrize("array, message", [
-    (np.zeros((20, 32, 32), np.uint8), "found shape (20, 32, 32)"), (np.full((20, 28, 28), 2.0), "found floats from 2 to 2"),
+    (np.zeros((20, 32, 32), np.uint8), "found drawings (1, 32, 32)"), (np.full((20, 28, 28), 2.0), "found floats from 2 to 2"),
     (np.zeros((3, 28, 28), np.uint8), "found 3 samples"), (None, "found no such file")])
 def test_strangers_samples_are_refused(array, message, quick, doodles, tmp_path):
     shutil.copytree(quick[1] / "classifier", tmp_path / "classifier")
