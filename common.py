@@ -209,7 +209,8 @@ def describe(source):
 def augment(x, rng, shift, mirror=0.5, fill="constant"):
     """Each drawing of x (N, C, H, W) moved by up to shift pixels, a share of them mirrored; edges are filled with paper, 0.
 
-    Neither makes another category of a drawing. x: a tensor and rng a torch.Generator, or both of numpy. fill: numpy.pad's mode.
+    Neither makes another category of one of our drawings; of a digit, mirroring may. x: a tensor and rng a torch.Generator,
+    or both of numpy. fill: numpy.pad's mode.
     """
     n, side = len(x), x.shape[-1]
     if isinstance(x, np.ndarray):

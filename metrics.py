@@ -41,7 +41,7 @@ Run:    python metrics.py --out OUT [FILE.npy ...]      (or: make metrics)
         scores every OUT/*/samples*.npy, and any FILE (N, 28, 28) you name; FILE_labels.npy beside a
         file holds the categories that were asked for
 Writes: OUT/metrics/ metrics.json, table.md, table.png
-Result: 18 s on 2 cores for 14 rows; README.md has the table. What it taught: with our judge precision is
+Result: 28 s on 2 cores for 17 rows; README.md has the table. What it taught: with our judge precision is
         blind (noise has 0.98: all of it has nearly the same features, and they lie in a few real drawings'
         balls), while the inception score (1.15) sees noise at once. FID is far from the floor (0.4) for
         noise (122), but as far for blurred drawings (121), which one still recognises. Novelty is 0.95 to 1.05

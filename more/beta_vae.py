@@ -23,12 +23,13 @@ Only I(x; z) tells the decoder which image it is; TC and D cost beta a nat and t
 is worth having. A latent whose nats lower R by less than beta each costs more than it brings, and is switched off. Independent is
 not yet meaningful: turn a code that is N(0, I), and it still is. That single latents follow single factors rests on (1), where the
 covariance is diagonal (Rolinek et al. 2019); data alone cannot settle it (Locatello et al. 2019). Here test drawings are moved and
-painted by known amounts v_k. Is each of these in a latent of its own?
+painted by known amounts v_k. Is each of these in a latent of its own? With information I read off histograms, 20 bins of z, 10
+arcs of hue:
 
     (11)  MIG = mean over k of [I(z_(1); v_k) - I(z_(2); v_k)] / H(v_k)     z_(i): the i-th best latent for v_k
 
-from histograms: 20 bins of z, 10 arcs of hue. Hue is a circle: one latent cannot go around it without a jump, two can (sine and
-cosine), so its gap is from the best latent to the third. The same codes turned at random are the floor: they know as much, but their
+Hue is a circle: one latent cannot go around it without a jump, two can (sine and cosine), so its gap is the one between the best
+latent and the third. The same codes turned at random are the floor: they know as much, but their
 axes mean nothing. What MIG cannot see: factors that nobody named, such as style; a factor that many latents hold together, which
 scores 0; a latent that holds two factors, which scores no less than two that hold one each.
 What fails. Small beta: samples from N(0, I) fall where q(z) is not. Large beta: few latents are left, and all drawings blur into

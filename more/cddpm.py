@@ -64,7 +64,7 @@ class Config(color.Settings):
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
     ema: float = 0.999  # the weights that draw are a mean over the last tenth of the updates so far, or 1 / (1 - ema) if that is fewer
     shift: int = 0  # pixels by up to which training drawings are moved; 0: what it sees moved it draws moved, unlike the real ones
-    mirror: float = 0.5  # share of training drawings that are mirrored
+    mirror: float = 0.5  # share of training drawings that are mirrored, and drawn so: none becomes another category
     withhold: float = 0.1  # p in (2)
     guidance: float = 2.0  # g in (3), for samples.npy
     sample_steps: int = 50  # S, steps of (5) for samples.npy

@@ -69,7 +69,7 @@ class Config(color.Settings):
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
     ema: float = 0.999  # the weights that draw are a mean over the last tenth of the updates so far, or 1 / (1 - ema) if that is fewer
     shift: int = 0  # pixels by up to which training drawings are moved; 0: what it sees moved it draws moved, unlike the real ones
-    mirror: float = 0.5  # share of training drawings that are mirrored
+    mirror: float = 0.5  # share of training drawings that are mirrored, and drawn so: none becomes another category
     sample_steps: int = 50  # S, steps of (7) for samples.npy
     eta: float = 1.0  # in (7): fresh noise corrects what earlier steps got wrong; without it FID was a quarter to a third larger
     save_every: int = 5  # epochs between checkpoints

@@ -151,6 +151,7 @@ def translate(x, most, rng):
     side, offsets = x.shape[2], torch.randint(2 * most + 1, (2, len(x), 1), generator=rng).to(x.device)
     rows, columns = offsets + torch.arange(side, device=x.device)  # (B, H) each
     n, c = torch.arange(len(x), device=x.device)[:, None, None, None], torch.arange(x.shape[1], device=x.device)[:, None, None]
+    # image, channel, row and column of every pixel, broadcast to (B, C, H, H)
     return F.pad(x, (most,) * 4)[n, c, rows[:, None, :, None], columns[:, None, None, :]]  # (B, C, H, H)
 
 
@@ -178,7 +179,7 @@ def train(cfg, data, device, folder):
     mean, x_train = copy.deepcopy(g).requires_grad_(False), torch.from_numpy(data.x_train)
     per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates
     epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
-    # beta1 = 0.5: the loss of each is moved by the other, and a long memory of old gradients would let them circle
+    # beta1 = 0.5 (Radford et al., section 3): the loss of each is moved by the other, so that old gradients soon mean little
     optimizer_g = torch.optim.Adam(g.parameters(), lr=cfg.lr, betas=(0.5, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=cfg.lr * cfg.lr_ratio, betas=(0.5, 0.99))
     rng = torch.Generator().manual_seed(cfg.seed)

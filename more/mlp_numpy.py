@@ -69,7 +69,7 @@ class Config(common.Settings):
     weight_decay: float = 5e-3  # c in (8): pulls weights towards 0; biases, too, which need it less, as torch.optim.SGD does by default
     batch_size: int = 128  # drawings an update
     dropout: float = 0.2  # share of the hidden units that each drawing has to do without in training
-    input_dropout: float = 0.2  # the same for pixels: worth 2.7 points without augmentation (docs/settings.md)
+    input_dropout: float = 0.2  # the same for pixels: worth 2.9 points without augmentation (docs/settings.md)
     steps: int = 1500  # weight updates; fixed, so that 3,000 and 20,000 drawings take about the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
     patience: int = 0  # updates without a better validation result after which training stops early; 0: it never does
