@@ -4,7 +4,7 @@
     four .npy files (the course's)  each drawing, as alpha, in a colour of its own on black; --grey: as they are
     four .npy files (N, H, H, 3)    as they are
     idx files, .gz or not           MNIST's digits, painted like drawings; --grey: as they are
-    pictures, a subfolder a category, or train/ and test/ with such subfolders: cropped to the central
+    pictures, a subfolder a category, or train/ and test/ (or val/) with such subfolders: cropped to the central
                                     square and resized; butterflies and moths, or CIFAR-10 and SVHN once unpacked as pictures
 
 The colour of a drawing is a hue, uniform on the circle, drawn from a generator of its own that knows neither
@@ -181,17 +181,23 @@ def read(cfg):
             images = common.check_images(paths[0], read_idx(paths[0], 3))
             sets[name] = images, common.check_labels(paths[1], read_idx(paths[1], 1), len(images), classes)
     elif folder.is_dir() and not any((folder / name).exists() for name in common.FILES):
-        parts = [path for path in (folder / "train", folder / "test") if path.is_dir()]
-        read_part = [read_pictures(path, cfg.size, Path(cfg.out) / "color") for path in (parts if len(parts) == 2 else [folder])]
+        parts = [folder]
+        if (folder / "train").is_dir():
+            parts = [folder / "train", *[path for name in ("test", "val", "valid", "validation") if (path := folder / name).is_dir()][:1]]
+            common.require(len(parts) == 2, folder, "train/ without test/ or val/", "both", "add the other, or name train/ itself")
+        read_part = [read_pictures(path, cfg.size, Path(cfg.out) / "color") for path in parts]
         classes = read_part[0][2]
         source = {"source": "pictures", "note": f"{len(classes)} categories", "name": f"pictures of {folder.name}"}
         if len(read_part) == 2:
-            common.require(read_part[1][2] == classes, folder / "test", "other subfolders", "the categories of train", "make them alike")
+            common.require(read_part[1][2] == classes, parts[1], "other subfolders", "the categories of train", "make them alike")
             pairs = [part[:2] for part in read_part]
-        else:  # a fifth is kept for testing
+        else:  # a fifth of each category is kept for testing, one picture at least
             images, labels, _ = read_part[0]
-            order = np.random.default_rng(0).permutation(len(images))
-            pairs = [(images[pick], labels[pick]) for pick in np.split(order, [len(order) - len(order) // 5])]
+            order, test = np.random.default_rng(0).permutation(len(images)), np.zeros(len(images), bool)
+            for k in range(len(classes)):
+                mine = order[labels[order] == k]
+                test[mine[:max(1, len(mine) // 5)]] = len(mine) > 1
+            pairs = [(images[order[pick]], labels[order[pick]]) for pick in (~test[order], test[order])]
         sets = {}
         for name, (images, labels) in zip(("train", "test"), pairs):
             common.require(len(images), folder, f"{len(images)} pictures to {name}", "some", "add pictures")

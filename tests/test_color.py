@@ -110,9 +110,20 @@ def test_a_folder_of_pictures(tmp_path, capsys):
     assert color.load(replace(cfg, grey=True)).x_train.shape[1] == 1
 
 
-def test_a_folder_with_train_and_test(tmp_path):
+def test_a_rare_category_is_tested_too(tmp_path):
+    pictures(tmp_path / "set", 20)
+    for path in list((tmp_path / "set" / "moth").iterdir())[2:]:
+        path.unlink()
+    data = color.load(color.Settings(data=str(tmp_path / "set"), out=str(tmp_path / "out")))
+    np.testing.assert_array_equal(np.bincount(data.y_test), [4, 1])
+
+
+@pytest.mark.parametrize("name", ["test", "val", "valid", "validation"])
+def test_a_folder_with_train_and_test(name, tmp_path):
     pictures(tmp_path / "set" / "train", 5)
-    pictures(tmp_path / "set" / "test", 3)
+    with pytest.raises(common.InputError, match="train/ without test/"):
+        color.load(color.Settings(data=str(tmp_path / "set"), out=str(tmp_path / "out")))
+    pictures(tmp_path / "set" / name, 3)
     data = color.load(color.Settings(data=str(tmp_path / "set"), out=str(tmp_path / "out")))
     assert len(data.y_train) + len(data.y_val) == 10 and len(data.y_test) == 6 and "pictures of set" in data.source["name"]
 
