@@ -5,7 +5,7 @@ network learns both: the noise in an image of category y, and the noise in any i
 compared, and the difference, what y has to say, is exaggerated.
 
     (1)  x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps                                       (2) of ddpm.py; eps ~ N(0, I)
-    (2)  loss = E w_t |eps - e(x_t, t, c)|^2 / D       (3) of ddpm.py; c = y one-hot, or 0 with probability p
+    (2)  loss = E w_t |eps - e(x_t, t, c)|^2 / D       (3) of ddpm.py, w_t and e as there; c = y one-hot, or 0 with probability p
     (3)  guided = e(x_t, t, 0) + g [e(x_t, t, y) - e(x_t, t, 0)]                       classifier-free guidance
     (4)  x0_hat = (x_t - sqrt(1 - a_t) guided) / sqrt(a_t)
     (5)  DDIM, t -> s < t: x_s = sqrt(a_s) x0_hat + sqrt(1 - a_s - v) guided + sqrt(v) eps,
@@ -56,7 +56,7 @@ class Config(color.Settings):
     width: int = 16  # M, of 8s; half the resolution has twice, a quarter four times as many. 16 drew as well as 32 in half the time
     schedule: Literal["cosine", "linear"] = "cosine"  # (9) of ddpm.py; linear has destroyed small images well before T
     noise_steps: int = 1000  # T
-    snr_cap: float = 0.0  # c in (3) of ddpm.py; 0: w_t = 1
+    weight: Literal["velocity", "noise"] = "velocity"  # w_t in (2): 1 / a_t, or 1
     dropout: float = 0.0  # in the residual blocks; 0.1 costs a sixth of the time
     steps: int = 16000  # weight updates; fixed, so that any number of drawings takes about the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
@@ -75,7 +75,7 @@ class Config(color.Settings):
 
 
 SWEEP = {"as it stands": {}, "y never withheld": {"withhold": 1e-9}, "y withheld from a third": {"withhold": 0.33},
-         "c = 5 in (3) of ddpm.py": {"snr_cap": 5.0}, "lr 1e-3": {"lr": 1e-3}}
+         "w = 1 in (2)": {"weight": "noise"}, "lr 1e-3": {"lr": 1e-3}}
 
 
 # ---- 2. Model ---------------------------------------------------------------------------------------
@@ -125,21 +125,22 @@ class UNet(nn.Module):
     what the way down knew of places: the arms of the U.
     """
 
-    def __init__(self, channels, classes, width, dropout):
+    def __init__(self, channels, classes, width, dropout, chain):
         super().__init__()
-        code, (a, b, c) = 4 * width, (width, 2 * width, 4 * width)
+        self.register_buffer("a", chain.a.float(), persistent=False)  # moves to the device with the weights, is not one of them
+        code, (m1, m2, m4) = 4 * width, (width, 2 * width, 4 * width)
         self.code = nn.Sequential(nn.Linear(64, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
         self.condition = nn.Linear(classes, code, bias=False)
-        self.first = nn.Conv2d(channels, a, kernel_size=3, padding=1)
-        self.down1, self.half1 = ResBlock(a, a, code, dropout), nn.Conv2d(a, a, kernel_size=3, stride=2, padding=1)
-        self.down2, self.half2 = ResBlock(a, b, code, dropout), nn.Conv2d(b, b, kernel_size=3, stride=2, padding=1)
-        self.down3 = ResBlock(b, c, code, dropout)
-        self.mid1, self.attention, self.mid2 = ResBlock(c, c, code, dropout), Attention(c), ResBlock(c, c, code, dropout)
-        self.up3, self.fewer2 = ResBlock(c + c, c, code, dropout), nn.Conv2d(c, b, kernel_size=3, padding=1)
-        self.up2, self.fewer1 = ResBlock(b + b, b, code, dropout), nn.Conv2d(b, a, kernel_size=3, padding=1)
-        self.up1 = ResBlock(a + a, a, code, dropout)
-        self.norm, self.last = nn.GroupNorm(8, a), nn.Conv2d(a, channels, kernel_size=3, padding=1)
-        for parameter in self.last.parameters():  # the first guess is 0, the mean of the noise: loss 1
+        self.first = nn.Conv2d(channels, m1, kernel_size=3, padding=1)
+        self.down1, self.half1 = ResBlock(m1, m1, code, dropout), nn.Conv2d(m1, m1, kernel_size=3, stride=2, padding=1)
+        self.down2, self.half2 = ResBlock(m1, m2, code, dropout), nn.Conv2d(m2, m2, kernel_size=3, stride=2, padding=1)
+        self.down3 = ResBlock(m2, m4, code, dropout)
+        self.mid1, self.attention, self.mid2 = ResBlock(m4, m4, code, dropout), Attention(m4), ResBlock(m4, m4, code, dropout)
+        self.up3, self.fewer2 = ResBlock(m4 + m4, m4, code, dropout), nn.Conv2d(m4, m2, kernel_size=3, padding=1)
+        self.up2, self.fewer1 = ResBlock(m2 + m2, m2, code, dropout), nn.Conv2d(m2, m1, kernel_size=3, padding=1)
+        self.up1 = ResBlock(m1 + m1, m1, code, dropout)
+        self.norm, self.last = nn.GroupNorm(8, m1), nn.Conv2d(m1, channels, kernel_size=3, padding=1)
+        for parameter in self.last.parameters():  # f begins as 0: the first guess at noise is x_t's share of it
             nn.init.zeros_(parameter)
 
     def forward(self, x, t, c):
@@ -149,11 +150,11 @@ class UNet(nn.Module):
         h3 = self.down3(self.half2(h2), code)  # (B, 4 M, H/4, H/4)
         h = self.mid2(self.attention(self.mid1(h3, code)), code)  # (B, 4 M, H/4, H/4)
         h = self.up3(torch.cat([h, h3], dim=1), code)  # (B, 4 M, H/4, H/4)
-        # Nearest neighbours, then convolutions: a transposed one would leave a chessboard (Odena et al. 2016). Channels are
-        # reduced before the doubling: after it each convolution costs four times as much.
+        # nearest neighbours, then convolutions; channels are reduced before: at twice the size each costs four times as much
         h = self.up2(torch.cat([F.interpolate(self.fewer2(h), scale_factor=2), h2], dim=1), code)  # (B, 2 M, H/2, H/2)
         h = self.up1(torch.cat([F.interpolate(self.fewer1(h), scale_factor=2), h1], dim=1), code)  # (B, M, H, H)
-        return self.last(F.silu(self.norm(h)))  # (B, C, H, H)
+        a = self.a[t][:, None, None, None]  # (B, 1, 1, 1)
+        return (1 - a).sqrt() * x + a.sqrt() * self.last(F.silu(self.norm(h))).float()  # e = sqrt(1 - a_t) x_t + sqrt(a_t) f, (B, C, H, H)
 
 
 class Chain:
@@ -176,11 +177,10 @@ class Chain:
 
 # ---- 3. Loss ----------------------------------------------------------------------------------------
 
-def diffusion_loss(net, chain, x0, t, eps, c, cap=0.0):
-    """Equation (2), a mean over pixels, channels and images. cap: 0 for w_t = 1."""
-    error = ((net(chain.noise(x0, t, eps), t, c).float() - eps) ** 2).mean(dim=(1, 2, 3))  # (1), (B,)
-    snr = (chain.a[1:] / (1 - chain.a[1:])).to(error)[t - 1]  # (B,)
-    return (error * snr.clamp(max=cap) / snr).mean() if cap else error.mean()  # (2)
+def diffusion_loss(net, chain, x0, t, eps, c, weight="velocity"):
+    """Equation (2), a mean over pixels, channels and images."""
+    error = ((net(chain.noise(x0, t, eps), t, c) - eps) ** 2).mean(dim=(1, 2, 3))  # (1), (B,)
+    return (error / chain.a.to(error)[t]).mean() if weight == "velocity" else error.mean()  # (2)
 
 
 # ---- 4. Training ------------------------------------------------------------------------------------
@@ -188,8 +188,8 @@ def diffusion_loss(net, chain, x0, t, eps, c, cap=0.0):
 def train(cfg, data, device, folder):
     """The whole loop; returns (the averaged net, history). Saves itself every few epochs, and continues from there with --resume."""
     torch.manual_seed(cfg.seed)  # of the first weights, and of dropout
-    net = UNet(data.x_train.shape[1], len(data.classes), cfg.width, cfg.dropout).to(device)
     chain, x_train, y_train = Chain(cfg.schedule, cfg.noise_steps), torch.from_numpy(data.x_train), one_hot(data.y_train, data)
+    net = UNet(data.x_train.shape[1], len(data.classes), cfg.width, cfg.dropout, chain).to(device)
     per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates; drawings that fill no batch are left out until the next shuffle
     epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
     average = copy.deepcopy(net).requires_grad_(False)  # the last updates' noise averages out: its samples are cleaner
@@ -209,7 +209,7 @@ def train(cfg, data, device, folder):
             eps = torch.randn(x0.shape, generator=rng)  # (B, C, H, H)
             c = y_train[batch] * (torch.rand(len(batch), 1, generator=rng) >= cfg.withhold)  # (B, K)
             with common.autocast(cfg, device):
-                loss = diffusion_loss(net, chain, x0.to(device), t.to(device), eps.to(device), c.to(device), cfg.snr_cap)  # (1), (2)
+                loss = diffusion_loss(net, chain, x0.to(device), t.to(device), eps.to(device), c.to(device), cfg.weight)  # (1), (2)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), max_norm=1.0)
@@ -222,7 +222,7 @@ def train(cfg, data, device, folder):
         val_loss = evaluate(cfg, average, chain, data.x_val, one_hot(data.y_val, data), device)
         record = {"epoch": epoch, "train_loss": total / len(order), "val_loss": val_loss, "seconds": time.time() - begin}
         history.append(record)
-        print("epoch {epoch:3d}/{0}  step {1:5d}  squared error of the noise: train {train_loss:.4f}  validation (mean weights) "
+        print("epoch {epoch:3d}/{0}  step {1:5d}  loss: train {train_loss:.4f}  validation (mean weights) "
               "{val_loss:.4f}  {seconds:6.1f} s, {2:.0f} left".format(epochs, step, record["seconds"] / epoch * (epochs - epoch), **record),
               flush=True)
         if epoch % cfg.save_every == 0 and epoch < epochs:
@@ -240,7 +240,7 @@ def evaluate(cfg, net, chain, images, conditions, device):
     for x, c in zip(torch.from_numpy(images).split(500), conditions.split(500)):
         t, eps = torch.randint(1, cfg.noise_steps + 1, (len(x),), generator=rng), torch.randn(x.shape, generator=rng)
         with common.autocast(cfg, device):
-            loss = diffusion_loss(net, chain, x.to(device) * 2 - 1, t.to(device), eps.to(device), c.to(device), cfg.snr_cap)
+            loss = diffusion_loss(net, chain, x.to(device) * 2 - 1, t.to(device), eps.to(device), c.to(device), cfg.weight)
         total += loss.item() * len(x)
     return total / len(images)
 
@@ -255,7 +255,7 @@ def predict(cfg, net, chain, x, t, c, guidance, device):
     """(guided noise, x0_hat of equation (4)) for images x (B, C, H, H) that are all at step t, conditions c (B, K)."""
     both = torch.cat([c, torch.zeros_like(c)])  # one pass for both
     with common.autocast(cfg, device):
-        told, untold = net(torch.cat([x, x]), torch.full((len(both),), t, device=device), both).float().chunk(2)
+        told, untold = net(torch.cat([x, x]), torch.full((len(both),), t, device=device), both).chunk(2)
     a = chain.a[t].item()
     x0 = ((x - math.sqrt(1 - a) * (untold + guidance * (told - untold))) / math.sqrt(a)).clamp(-1, 1)  # (3), (4)
     return (x - math.sqrt(a) * x0) / math.sqrt(1 - a), x0  # the noise again, so that it fits the clamped x0_hat
@@ -318,8 +318,8 @@ def main(cfg):
     common.save(folder / "weights.pt", net)
     common.save(folder / "samples_labels.npy", labels)
     common.save(folder / "samples.npy", samples)
-    common.plot_curves(cfg, folder / "curves.png", history, data.source, "Conditional diffusion", "squared error of the noise",
-                       left={"loss": "loss"})
+    common.plot_curves(cfg, folder / "curves.png", history, data.source, f"Conditional diffusion, error of the {cfg.weight}",
+                       "squared error", left={"loss": "loss"})
     rows = np.concatenate([np.flatnonzero(labels == k)[:14] for k in range(min(6, len(data.classes)))])
     charts.plot_samples(cfg, folder / "samples.png", {"samples, a row a category": samples[rows]}, data.source)
     charts.plot_samples(cfg, folder / "conditions.png", unseen_conditions(cfg, net, data, shape, device), data.source, 9)

@@ -8,7 +8,7 @@ whether x is a real image of y. It does not get y as further input pixels; it ha
     (3)  non-saturating: G minimises  -E ln D(G(z, y), y)
     (4)  d(x, y) = v . phi(x) + w_y . phi(x),  phi all of D but its last layer          projection
     (5)  in each block of G: h * (1 + gain_y) + bias_y, for every channel of h, the normalised layer
-    (6)  W <- W / s(W) in D, and W_mean <- c W_mean + (1 - c) W for G: see gan.py, (5) and (6)
+    (6)  R1: D also pays  gamma / 2 E |grad_x d(x_real, y)|^2;  W_mean <- c W_mean + (1 - c) W for G      (5) and (7) of gan.py
 
 Why (4): the best d is ln p(x, y) / p_G(x, y) = ln p(x) / p_G(x) + ln p(y|x) / p_G(y|x); where both conditionals are softmax
 of linear functions of phi, the second part is w_y . phi, up to terms that are the same for every y and go with the first.
@@ -23,7 +23,7 @@ Run:    python -m more.cgan --data DATA --out OUT [--grey] [--resume]      (or: 
 Writes: OUT/cgan/ (cgan_grey/) weights.pt, history.json, samples.npy and samples_labels.npy, metrics.json; pictures
         samples, balance, conditions; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
 Result: not measured yet
-New beside gan.py: y, (4), (5). Gone: the minimax loss, D without spectral norm, walks through z, the collapse on purpose.
+New beside gan.py: y, (4), (5). Gone: the minimax loss, spectral norm, walks through z, the collapse on purpose.
 """
 
 import copy
@@ -35,7 +35,6 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from torch.nn.utils import parametrize
 
 import common
 from more import charts, checkpoint, color
@@ -51,11 +50,13 @@ from more.sweep import sweep
 class Config(color.Settings):
     latent_dim: int = 64  # L
     width: int = 32  # M; G has 4 M, 2 M, M channels on its way up, D the reverse on its way down
+    r1: float = 1.0  # gamma in (6)
+    r1_every: int = 8  # updates of D between two with (6), which then counts so many times
     project: float = 1.0  # weight of (4)'s second part; 0: D does not know y
     smooth: float = 0.0  # real images are labelled 1 - smooth: D is not asked to be surer than that
     ema: float = 0.998  # c in (6)
-    lr: float = 2e-4  # learning rate of G
-    lr_ratio: float = 2.0  # D's over G's: D has to keep up with what G does
+    lr: float = 5e-4  # learning rate of G
+    lr_ratio: float = 1.0  # D's over G's
     translate: int = 3  # pixels by up to which D sees every image moved, real or not
     mirror: float = 0.5  # share of training images that are mirrored
     steps: int = 8000  # updates of each network; fixed, so that any number of images takes about the same time
@@ -65,11 +66,11 @@ class Config(color.Settings):
     resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # each trick on and off, trained for a fifth of `steps`, instead of a run
 
-    MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"translate", "project"}
+    MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"translate", "project", "r1"}
 
 
 SWEEP = {"as it stands": {}, "D does not know y": {"project": 0.0}, "labels 0.9": {"smooth": 0.1}, "32 latents": {"latent_dim": 32},
-         "equal learning rates": {"lr_ratio": 1.0}, "D sees all in place": {"translate": 0}}
+         "no R1": {"r1": 0.0}, "D sees all in place": {"translate": 0}}
 
 
 # ---- 2. Model ---------------------------------------------------------------------------------------
@@ -97,33 +98,15 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList([  # (B, L)
             Block(nn.Sequential(nn.Linear(cfg.latent_dim, 4 * m * side ** 2, bias=False), nn.Unflatten(1, (4 * m, side, side))),
                   4 * m, classes),  # (B, 4 M, H/4, H/4)
-            Block(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(4 * m, 2 * m, kernel_size=3, padding=1, bias=False)),
-                  2 * m, classes),  # (B, 2 M, H/2, H/2)
-            Block(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(2 * m, m, kernel_size=3, padding=1, bias=False)),
-                  m, classes)])  # (B, M, H, H)
+            # kernel 4 is twice the stride: as many terms for every pixel
+            Block(nn.ConvTranspose2d(4 * m, 2 * m, kernel_size=4, stride=2, padding=1, bias=False), 2 * m, classes),  # (B, 2 M, H/2, H/2)
+            Block(nn.ConvTranspose2d(2 * m, m, kernel_size=4, stride=2, padding=1, bias=False), m, classes)])  # (B, M, H, H)
         self.last = nn.Conv2d(m, channels, kernel_size=3, padding=1)  # (B, C, H, H)
 
     def forward(self, z, y):
         for block in self.blocks:
             z = block(z, y)
         return torch.sigmoid(self.last(z).float())  # (1)
-
-
-class SpectralNorm(nn.Module):
-    """(5) of gan.py for a weight (out, in, ...), seen as a matrix (out, in * ...)."""
-
-    def __init__(self, weight):
-        super().__init__()
-        self.register_buffer("u", F.normalize(torch.randn(len(weight)), dim=0))
-
-    def forward(self, weight):
-        matrix = weight.flatten(1)
-        with torch.no_grad():  # power iteration: u -> M M^T u turns u to the first singular vector; W changes little, one step will do
-            v = F.normalize(matrix.T @ self.u, dim=0)
-            if self.training:  # in evaluation u stands still
-                self.u.copy_(F.normalize(matrix @ v, dim=0))
-            u = self.u.clone()  # D is called again before backward(), and the next call changes u in place
-        return weight / (u @ matrix @ v)  # u^T M v = s(W); the gradient passes through M, not through u and v
 
 
 class Discriminator(nn.Module):
@@ -133,14 +116,11 @@ class Discriminator(nn.Module):
         super().__init__()
         m, self.project = cfg.width, cfg.project
         self.layers = nn.Sequential(  # (B, C, H, H)
-            nn.Conv2d(channels, m, kernel_size=3, padding=1), nn.LeakyReLU(0.1),  # (B, M, H, H)
-            nn.Conv2d(m, 2 * m, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.1),  # (B, 2 M, H/2, H/2)
-            nn.Conv2d(2 * m, 4 * m, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.1),  # (B, 4 M, H/4, H/4)
-            nn.Conv2d(4 * m, 4 * m, kernel_size=3, padding=1), nn.LeakyReLU(0.1), nn.Flatten(),
+            nn.Conv2d(channels, m, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, M, H/2, H/2)
+            nn.Conv2d(m, 2 * m, kernel_size=3, padding=1), nn.LeakyReLU(0.2),  # (B, 2 M, H/2, H/2)
+            nn.Conv2d(2 * m, 4 * m, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 4 M, H/4, H/4)
+            nn.Conv2d(4 * m, 4 * m, kernel_size=3, padding=1), nn.LeakyReLU(0.2), nn.Flatten(),
             nn.Linear(4 * m * (cfg.size // 4) ** 2, 1 + classes))  # (B, 1 + K): v . phi(x), and w_k . phi(x) for every k
-        for layer in self.layers:
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))
 
     def forward(self, x, y):
         common_part, by_class = self.layers(x).float().split((1, y.shape[1]), dim=1)  # (B, 1), (B, K)
@@ -171,6 +151,13 @@ def generator_loss(drawn):
     return -F.logsigmoid(drawn).mean()  # (3)
 
 
+def steepness(d, real, y):
+    """E |grad_x d(x, y)|^2 of (6) at images (B, C, H, H), y (B, K); a gradient passes through it, to D's weights."""
+    real = real.detach().requires_grad_(True)
+    gradient, = torch.autograd.grad(d(real, y).sum(), real, create_graph=True)  # of the sum: each logit depends on its own image only
+    return (gradient ** 2).sum(dim=(1, 2, 3)).mean()
+
+
 # ---- 4. Training ------------------------------------------------------------------------------------
 
 def train(cfg, data, device, folder):
@@ -198,9 +185,11 @@ def train(cfg, data, device, folder):
                 drawn = g(z, y)  # (1), for both steps
                 # D's step. detach(): nothing of it is to reach G, and nothing to be computed for that.
                 logits = d(translate(real, cfg.translate, rng), y), d(translate(drawn.detach(), cfg.translate, rng), y)
-            loss_d = discriminator_loss(*logits, cfg.smooth)  # (2)
+            loss_d, penalty = discriminator_loss(*logits, cfg.smooth), 0.0  # (2)
+            if cfg.r1 and step % cfg.r1_every == 0:
+                penalty = cfg.r1_every * cfg.r1 / 2 * steepness(d, translate(real, cfg.translate, rng), y)  # (6)
             optimizer_d.zero_grad()
-            loss_d.backward()
+            (loss_d + penalty).backward()
             optimizer_d.step()
             d.requires_grad_(False)  # G's step: the gradient goes through D, and not into it
             with common.autocast(cfg, device):

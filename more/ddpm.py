@@ -6,7 +6,7 @@ noise x_T ~ N(0, I) is taken back, step by step, to a drawing that nobody drew. 
     (1)  q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I)                      a step of the chain
     (2)  x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps,  a_t = prod_{s<=t} (1 - beta_s)      t steps at once; eps ~ N(0, I)
     (3)  loss = E w_t |eps - e(x_t, t)|^2 / D          over x_0, t uniform in 1..T, eps; D pixels times channels;
-         w_t = 1; or, with --snr-cap c,  w_t = min(c, SNR_t) / SNR_t,  SNR_t = a_t / (1 - a_t)
+         e = sqrt(1 - a_t) x_t + sqrt(a_t) f(x_t, t),  f the network;  w_t = 1 / a_t, or 1 with --weight noise
     (4)  x0_hat = (x_t - sqrt(1 - a_t) e(x_t, t)) / sqrt(a_t)                          (2), solved for x_0
     (5)  q(x_{t-1} | x_t, x_0) = N(m, v I),  v = beta_t (1 - a_{t-1}) / (1 - a_t),
          m = [sqrt(a_{t-1}) beta_t x_0 + sqrt(1 - beta_t) (1 - a_{t-1}) x_t] / (1 - a_t)              by Bayes
@@ -16,17 +16,18 @@ noise x_T ~ N(0, I) is taken back, step by step, to a drawing that nobody drew. 
     (8)  -ln p(x_0) <= KL(q(x_T | x_0) || N(0, I)) + E [sum_{t>1} KL((5) || (6)) - ln p(x_0 | x_1)]     over x_1..x_T given x_0
     (9)  linear: beta_t from 0.1/T to 20/T;  cosine: a_t = cos^2((t/T + 0.008) / 1.008 * pi/2) / (its value at t = 0)
 
-Why the noise and not x_0: by (4) |x_0 - x0_hat|^2 = |eps - e|^2 / SNR_t, so (3) with w_t = 1 is the error of x_0, weighted by SNR_t:
-most where little noise is. At large t, where it is decided what to draw, an error costs little; with c the weight is
-min(c, SNR_t). (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)), which Ho et al. leave out.
+Why f: at t = T x_t is noise alone, at t = 1 nearly the drawing. sqrt(1 - a_t) x_t is a good guess of eps that costs nothing, and f
+looks for the rest, u = sqrt(a_t) eps - sqrt(1 - a_t) x_0, as large at every t; without f, (4) divides e's error by almost 0 near T.
+|eps - e|^2 = a_t |u - f|^2: w_t = 1 / a_t makes (3) the error of u. With w_t = 1, as Ho et al. have it, large t hardly count, where it
+is decided what to draw: FID 25 in place of 20. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)).
 
 Score matching: grad ln q(x_t | x_0) = -eps / sqrt(1 - a_t), and what (3) learns is the mean of eps given x_t; so
 -e(x_t, t) / sqrt(1 - a_t) is the score grad ln q(x_t) (Vincent 2011; Song and Ermon 2019): (6) climbs, with noise, the
 density of ever less noisy drawings.
 
 Papers: Ho, Jain and Abbeel, Denoising diffusion probabilistic models, 2020, sections 2 and 3, for (1) to (6), (8); Song, Meng and
-Ermon, DDIM, 2021, equations 12 and 16, for (7); Nichol and Dhariwal 2021, equation 17, for cosine; Hang et al., Min-SNR
-weighting, 2023, section 3.4, for w_t.
+Ermon, DDIM, 2021, equations 12 and 16, for (7); Nichol and Dhariwal 2021, equation 17, for cosine; Salimans and Ho,
+Progressive distillation, 2022, section 4, for f (u is their v).
 
 Run:    python -m more.ddpm --data DATA --out OUT [--grey] [--resume]      (or: make ddpm)
 Writes: OUT/ddpm/ (ddpm_grey/) weights.pt, history.json, samples.npy, metrics.json; pictures curves, samples,
@@ -61,7 +62,7 @@ class Config(color.Settings):
     width: int = 16  # M, of 8s; half the resolution has twice, a quarter four times as many. 16 drew as well as 32 in half the time
     schedule: Literal["cosine", "linear"] = "cosine"  # (9); linear has destroyed small images well before T
     noise_steps: int = 1000  # T
-    snr_cap: float = 0.0  # c in (3); 0: w_t = 1
+    weight: Literal["velocity", "noise"] = "velocity"  # w_t in (3): the error of u, or of eps
     dropout: float = 0.0  # in the residual blocks; 0.1 costs a sixth of the time
     steps: int = 16000  # weight updates; fixed, so that any number of drawings takes about the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
@@ -77,7 +78,7 @@ class Config(color.Settings):
     sweep: bool = False  # compare settings, each trained for a fifth of `steps`, instead of a run
 
 
-SWEEP = {"as it stands": {}, "c = 5 in (3)": {"snr_cap": 5.0}, "linear schedule": {"schedule": "linear"}, "width 16": {"width": 16},
+SWEEP = {"as it stands": {}, "w = 1 in (3)": {"weight": "noise"}, "linear schedule": {"schedule": "linear"}, "width 16": {"width": 16},
          "dropout 0.1": {"dropout": 0.1}, "lr 1e-3": {"lr": 1e-3}, "no mean of the weights": {"ema": 1e-9}, "moved by 2": {"shift": 2}}
 
 
@@ -128,20 +129,21 @@ class UNet(nn.Module):
     what the way down knew of places: the arms of the U.
     """
 
-    def __init__(self, channels, width, dropout):
+    def __init__(self, channels, width, dropout, chain):
         super().__init__()
-        code, (a, b, c) = 4 * width, (width, 2 * width, 4 * width)
+        self.register_buffer("a", chain.a.float(), persistent=False)  # moves to the device with the weights, is not one of them
+        code, (m1, m2, m4) = 4 * width, (width, 2 * width, 4 * width)
         self.code = nn.Sequential(nn.Linear(64, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
-        self.first = nn.Conv2d(channels, a, kernel_size=3, padding=1)
-        self.down1, self.half1 = ResBlock(a, a, code, dropout), nn.Conv2d(a, a, kernel_size=3, stride=2, padding=1)
-        self.down2, self.half2 = ResBlock(a, b, code, dropout), nn.Conv2d(b, b, kernel_size=3, stride=2, padding=1)
-        self.down3 = ResBlock(b, c, code, dropout)
-        self.mid1, self.attention, self.mid2 = ResBlock(c, c, code, dropout), Attention(c), ResBlock(c, c, code, dropout)
-        self.up3, self.fewer2 = ResBlock(c + c, c, code, dropout), nn.Conv2d(c, b, kernel_size=3, padding=1)
-        self.up2, self.fewer1 = ResBlock(b + b, b, code, dropout), nn.Conv2d(b, a, kernel_size=3, padding=1)
-        self.up1 = ResBlock(a + a, a, code, dropout)
-        self.norm, self.last = nn.GroupNorm(8, a), nn.Conv2d(a, channels, kernel_size=3, padding=1)
-        for parameter in self.last.parameters():  # the first guess is 0, the mean of the noise: loss 1
+        self.first = nn.Conv2d(channels, m1, kernel_size=3, padding=1)
+        self.down1, self.half1 = ResBlock(m1, m1, code, dropout), nn.Conv2d(m1, m1, kernel_size=3, stride=2, padding=1)
+        self.down2, self.half2 = ResBlock(m1, m2, code, dropout), nn.Conv2d(m2, m2, kernel_size=3, stride=2, padding=1)
+        self.down3 = ResBlock(m2, m4, code, dropout)
+        self.mid1, self.attention, self.mid2 = ResBlock(m4, m4, code, dropout), Attention(m4), ResBlock(m4, m4, code, dropout)
+        self.up3, self.fewer2 = ResBlock(m4 + m4, m4, code, dropout), nn.Conv2d(m4, m2, kernel_size=3, padding=1)
+        self.up2, self.fewer1 = ResBlock(m2 + m2, m2, code, dropout), nn.Conv2d(m2, m1, kernel_size=3, padding=1)
+        self.up1 = ResBlock(m1 + m1, m1, code, dropout)
+        self.norm, self.last = nn.GroupNorm(8, m1), nn.Conv2d(m1, channels, kernel_size=3, padding=1)
+        for parameter in self.last.parameters():  # f begins as 0: the first guess at noise is x_t's share of it
             nn.init.zeros_(parameter)
 
     def forward(self, x, t):
@@ -151,11 +153,11 @@ class UNet(nn.Module):
         h3 = self.down3(self.half2(h2), code)  # (B, 4 M, H/4, H/4)
         h = self.mid2(self.attention(self.mid1(h3, code)), code)  # (B, 4 M, H/4, H/4)
         h = self.up3(torch.cat([h, h3], dim=1), code)  # (B, 4 M, H/4, H/4)
-        # Nearest neighbours, then convolutions: a transposed one would leave a chessboard (Odena et al. 2016). Channels are
-        # reduced before the doubling: after it each convolution costs four times as much.
+        # nearest neighbours, then convolutions; channels are reduced before: at twice the size each costs four times as much
         h = self.up2(torch.cat([F.interpolate(self.fewer2(h), scale_factor=2), h2], dim=1), code)  # (B, 2 M, H/2, H/2)
         h = self.up1(torch.cat([F.interpolate(self.fewer1(h), scale_factor=2), h1], dim=1), code)  # (B, M, H, H)
-        return self.last(F.silu(self.norm(h)))  # (B, C, H, H)
+        a = self.a[t][:, None, None, None]  # (B, 1, 1, 1)
+        return (1 - a).sqrt() * x + a.sqrt() * self.last(F.silu(self.norm(h))).float()  # e in (3), (B, C, H, H)
 
 
 class Chain:
@@ -183,11 +185,10 @@ class Chain:
 
 # ---- 3. Loss ----------------------------------------------------------------------------------------
 
-def diffusion_loss(net, chain, x0, t, eps, cap=0.0):
-    """Equation (3), a mean over pixels, channels and images. cap: c; 0: w_t = 1."""
-    error = ((net(chain.noise(x0, t, eps), t).float() - eps) ** 2).mean(dim=(1, 2, 3))  # (2), (B,)
-    snr = (chain.a[1:] / (1 - chain.a[1:])).to(error)[t - 1]  # (B,)
-    return (error * snr.clamp(max=cap) / snr).mean() if cap else error.mean()  # (3)
+def diffusion_loss(net, chain, x0, t, eps, weight="velocity"):
+    """Equation (3), a mean over pixels, channels and images."""
+    error = ((net(chain.noise(x0, t, eps), t) - eps) ** 2).mean(dim=(1, 2, 3))  # (2), (B,)
+    return (error / chain.a.to(error)[t]).mean() if weight == "velocity" else error.mean()  # (3)
 
 
 # ---- 4. Training ------------------------------------------------------------------------------------
@@ -195,8 +196,8 @@ def diffusion_loss(net, chain, x0, t, eps, cap=0.0):
 def train(cfg, data, device, folder):
     """The whole loop; returns (the averaged net, history). Saves itself every few epochs, and continues from there with --resume."""
     torch.manual_seed(cfg.seed)  # of the first weights, and of dropout
-    net = UNet(data.x_train.shape[1], cfg.width, cfg.dropout).to(device)
     chain, x_train = Chain(cfg.schedule, cfg.noise_steps), torch.from_numpy(data.x_train)
+    net = UNet(data.x_train.shape[1], cfg.width, cfg.dropout, chain).to(device)
     per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates; drawings that fill no batch are left out until the next shuffle
     epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
     average = copy.deepcopy(net).requires_grad_(False)  # the last updates' noise averages out: its samples are cleaner
@@ -215,7 +216,7 @@ def train(cfg, data, device, folder):
             x0, t = x_epoch[batch], torch.randint(1, cfg.noise_steps + 1, (len(batch),), generator=rng)  # (B, C, H, H), (B,)
             eps = torch.randn(x0.shape, generator=rng)  # (B, C, H, H)
             with common.autocast(cfg, device):
-                loss = diffusion_loss(net, chain, x0.to(device), t.to(device), eps.to(device), cfg.snr_cap)  # (2), (3)
+                loss = diffusion_loss(net, chain, x0.to(device), t.to(device), eps.to(device), cfg.weight)  # (2), (3)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), max_norm=1.0)
@@ -228,7 +229,7 @@ def train(cfg, data, device, folder):
         record = {"epoch": epoch, "train_loss": total / len(order), "val_loss": evaluate(cfg, average, chain, data.x_val, device),
                   "seconds": time.time() - begin}
         history.append(record)
-        print("epoch {epoch:3d}/{0}  step {1:5d}  squared error of the noise: train {train_loss:.4f}  validation (mean weights) "
+        print("epoch {epoch:3d}/{0}  step {1:5d}  loss: train {train_loss:.4f}  validation (mean weights) "
               "{val_loss:.4f}  {seconds:6.1f} s, {2:.0f} left".format(epochs, step, record["seconds"] / epoch * (epochs - epoch), **record),
               flush=True)
         if epoch % cfg.save_every == 0 and epoch < epochs:
@@ -246,14 +247,14 @@ def evaluate(cfg, net, chain, images, device):
     for x in torch.from_numpy(images).split(500):
         t, eps = torch.randint(1, cfg.noise_steps + 1, (len(x),), generator=rng), torch.randn(x.shape, generator=rng)
         with common.autocast(cfg, device):
-            total += diffusion_loss(net, chain, x.to(device) * 2 - 1, t.to(device), eps.to(device), cfg.snr_cap).item() * len(x)
+            total += diffusion_loss(net, chain, x.to(device) * 2 - 1, t.to(device), eps.to(device), cfg.weight).item() * len(x)
     return total / len(images)
 
 
 def predict(cfg, net, chain, x, t, device):
     """(noise e, x0_hat of equation (4)) for images x (B, C, H, H) that are all at step t. A gradient may pass (inpaint.py)."""
     with common.autocast(cfg, device):
-        e = net(x, torch.full((len(x),), t, device=device)).float()
+        e = net(x, torch.full((len(x),), t, device=device))
     a = chain.a[t].item()
     # Pixels are in [-1, 1]; near T (4) divides by almost 0, and a small error of e would throw x0_hat far out.
     x0 = ((x - math.sqrt(1 - a) * e) / math.sqrt(a)).clamp(-1, 1)  # (4)
@@ -337,7 +338,8 @@ def main(cfg):
                                           for steps, eta in ((10, 0), (20, 0), (50, 0), (250, 0), (50, 1))})}
     print("test loss {test_loss:.4f}, estimated bound {test_bits_per_dimension:.3f} bits per dimension; FID {fid:.2f}".format(**figures))
     common.save(folder / "samples.npy", samples)
-    common.plot_curves(cfg, folder / "curves.png", history, data.source, "Diffusion", "squared error of the noise", left={"loss": "loss"})
+    common.plot_curves(cfg, folder / "curves.png", history, data.source, f"Diffusion, error of the {cfg.weight}", "squared error",
+                       left={"loss": "loss"})
     charts.plot_samples(cfg, folder / "samples.png", {f"samples, DDIM with {cfg.sample_steps} steps": samples[:84]}, data.source)
     sample_ddim(cfg, net, chain, torch.randn(12, *shape, generator=noise).to(device), noise, device, cfg.sample_steps, path=path)
     charts.plot_denoising(cfg, folder / "denoising.png", path, data.source)

@@ -7,13 +7,17 @@ learns comes through the discriminator D, which is shown real images and G's and
     (2)  D maximises  V = E ln D(x_real) + E ln (1 - D(G(z)))               binary cross-entropy with labels 1 and 0
     (3)  minimax: G minimises  E ln (1 - D(G(z)))                           dL/dd = -D
     (4)  non-saturating: G minimises  -E ln D(G(z))                         dL/dd = D - 1
-    (5)  W <- W / s(W),  s the largest singular value of each of D's weights, as a matrix     spectral norm: D cannot get steep
-    (6)  W_mean <- c W_mean + (1 - c) W                                     mean of G's weights; it draws the samples
+    (5)  R1: D also pays  gamma / 2 E |grad_x d(x_real)|^2                  D is not to get steep where the real images are
+    (6)  W <- W / s(W),  s the largest singular value of each of D's weights, as a matrix     spectral norm: nor anywhere else
+    (7)  W_mean <- c W_mean + (1 - c) W                                     mean of G's weights; it draws the samples
 
 For the best D, p_real / (p_real + p_G), V is 2 JS(p_real, p_G) - ln 4: G then minimises the Jensen-Shannon distance, and
 at p_G = p_real D says 1/2 and loses ln 4 = 1.386. Not the other way round: a D that is too weak loses ln 4 as well.
 (3) and (4) have the same fixed point and gradients of the same direction for each image, but not of the same size: of an
 image that D surely rejects (D = 0.01) (3) hands back -0.01 and (4) -0.99: (3) listens to those that fool D already.
+
+Why (5): real and drawn images lie on surfaces that hardly meet, so that a D that tells them perfectly always exists, a cliff between
+the two: flat wherever G's images are, and G learns nothing. And once G does draw real images, a steep D drives it away again.
 
 Nothing here says how good G is: the losses of two players tell who is ahead. FID tells; so does the eye.
 
@@ -25,8 +29,9 @@ Mode collapse: nothing in (4) asks for variety. If G is trained on while D stand
 be quick), all z move to one image that D likes. Shown on purpose at the end, and measured: diversity (1 is that of real
 images), and the entropy of the categories that the judge sees. A trial's G went from diversity 0.92 to 0.00 in 250 updates.
 
-Papers: Goodfellow et al. 2014, section 3 for (4), 4.1 for the best D; Radford et al. (DCGAN) 2016, section 3; Miyato et al.
-2018, section 2.1, for (5); Salimans et al. 2016, section 3.4, for smooth labels; Heusel et al. 2017, section 2, for two rates.
+Papers: Goodfellow et al. 2014, section 3 for (4), 4.1 for the best D; Radford et al. (DCGAN) 2016, section 3; Mescheder et al. 2018,
+section 4.1, equation 9, for (5); Miyato et al. 2018, section 2.1, for (6); Salimans et al. 2016, section 3.4, for smooth labels;
+Heusel et al. 2017, section 2, for two rates; Arjovsky and Bottou 2017, section 2, for the two surfaces.
 
 Run:    python -m more.gan --data DATA --out OUT [--grey] [--resume]      (or: make gan)
 Writes: OUT/gan/ (gan_grey/) weights.pt, history.json, samples.npy, metrics.json; pictures samples, balance,
@@ -61,11 +66,13 @@ class Config(color.Settings):
     latent_dim: int = 64  # L
     width: int = 32  # M; G has 4 M, 2 M, M channels on its way up, D the reverse on its way down
     loss: Literal["non_saturating", "minimax"] = "non_saturating"  # (4) or (3)
-    spectral: Literal["on", "off"] = "on"  # (5)
+    r1: float = 1.0  # gamma in (5)
+    r1_every: int = 8  # updates of D between two with (5), which then counts so many times (Karras et al. 2020): it costs a second backward
+    spectral: Literal["on", "off"] = "off"  # (6); instead of (5) it left FID at 93 where that reached 54
     smooth: float = 0.0  # real images are labelled 1 - smooth: D is not asked to be surer than that
-    ema: float = 0.998  # c in (6)
-    lr: float = 2e-4  # learning rate of G
-    lr_ratio: float = 2.0  # D's over G's: D has to keep up with what G does
+    ema: float = 0.998  # c in (7)
+    lr: float = 5e-4  # learning rate of G
+    lr_ratio: float = 1.0  # D's over G's
     translate: int = 3  # pixels by up to which D sees every image moved, real or not
     mirror: float = 0.5  # share of training images that are mirrored
     steps: int = 8000  # updates of each network; fixed, so that any number of images takes about the same time
@@ -75,11 +82,12 @@ class Config(color.Settings):
     resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # each trick on and off, trained for a fifth of `steps`, instead of a run
 
-    MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"translate"}
+    MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"translate", "r1"}
 
 
-SWEEP = {"as it stands": {}, "minimax loss": {"loss": "minimax"}, "no spectral norm": {"spectral": "off"}, "labels 0.9": {"smooth": 0.1},
-         "equal learning rates": {"lr_ratio": 1.0}, "no mean of the weights": {"ema": 1e-9}, "D sees all in place": {"translate": 0}}
+SWEEP = {"as it stands": {}, "minimax loss": {"loss": "minimax"}, "no R1": {"r1": 0.0}, "R1 with gamma 10": {"r1": 10.0},
+         "spectral norm for R1": {"r1": 0.0, "spectral": "on"}, "labels 0.9": {"smooth": 0.1}, "D twice as fast": {"lr_ratio": 2.0},
+         "no mean of the weights": {"ema": 1e-9}, "D sees all in place": {"translate": 0}}
 
 
 # ---- 2. Model ---------------------------------------------------------------------------------------
@@ -93,11 +101,11 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(  # (B, L)
             nn.Linear(cfg.latent_dim, 4 * m * side ** 2, bias=False), nn.Unflatten(1, (4 * m, side, side)),  # (B, 4 M, H/4, H/4)
             # BatchNorm in G: without it all z begin with nearly the same image. Not in D, where real and drawn images would
-            # share statistics, or have their own and be told apart by these.
-            nn.BatchNorm2d(4 * m), nn.ReLU(), nn.Upsample(scale_factor=2),  # (B, 4 M, H/2, H/2)
-            nn.Conv2d(4 * m, 2 * m, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(2 * m), nn.ReLU(),  # (B, 2 M, H/2, H/2)
-            nn.Upsample(scale_factor=2),  # (B, 2 M, H, H)
-            nn.Conv2d(2 * m, m, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(m), nn.ReLU(),  # (B, M, H, H)
+            # share statistics, or have their own and be told apart by these. Kernel 4 is twice the stride: as many terms for every pixel.
+            nn.BatchNorm2d(4 * m), nn.ReLU(),
+            nn.ConvTranspose2d(4 * m, 2 * m, kernel_size=4, stride=2, padding=1, bias=False),  # (B, 2 M, H/2, H/2)
+            nn.BatchNorm2d(2 * m), nn.ReLU(),
+            nn.ConvTranspose2d(2 * m, m, kernel_size=4, stride=2, padding=1, bias=False), nn.BatchNorm2d(m), nn.ReLU(),  # (B, M, H, H)
             nn.Conv2d(m, channels, kernel_size=3, padding=1))  # (B, C, H, H)
 
     def forward(self, z):
@@ -105,7 +113,7 @@ class Generator(nn.Module):
 
 
 class SpectralNorm(nn.Module):
-    """Equation (5) for a weight (out, in, ...), seen as a matrix (out, in * ...)."""
+    """Equation (6) for a weight (out, in, ...), seen as a matrix (out, in * ...)."""
 
     def __init__(self, weight):
         super().__init__()
@@ -128,11 +136,11 @@ class Discriminator(nn.Module):
         super().__init__()
         m = cfg.width
         self.layers = nn.Sequential(  # (B, C, H, H)
-            nn.Conv2d(channels, m, kernel_size=3, padding=1), nn.LeakyReLU(0.1),  # (B, M, H, H)
+            nn.Conv2d(channels, m, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, M, H/2, H/2)
             # LeakyReLU: G learns through D alone, and a dead ReLU would pass nothing on
-            nn.Conv2d(m, 2 * m, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.1),  # (B, 2 M, H/2, H/2)
-            nn.Conv2d(2 * m, 4 * m, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.1),  # (B, 4 M, H/4, H/4)
-            nn.Conv2d(4 * m, 4 * m, kernel_size=3, padding=1), nn.LeakyReLU(0.1), nn.Flatten(),
+            nn.Conv2d(m, 2 * m, kernel_size=3, padding=1), nn.LeakyReLU(0.2),  # (B, 2 M, H/2, H/2)
+            nn.Conv2d(2 * m, 4 * m, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 4 M, H/4, H/4)
+            nn.Conv2d(4 * m, 4 * m, kernel_size=3, padding=1), nn.LeakyReLU(0.2), nn.Flatten(),
             nn.Linear(4 * m * (cfg.size // 4) ** 2, 1))  # (B, 1)
         if cfg.spectral == "on":
             for layer in self.layers:
@@ -170,6 +178,13 @@ def generator_loss(drawn, kind):
     return -F.logsigmoid(drawn).mean()  # (4)
 
 
+def steepness(d, real):
+    """E |grad_x d(x)|^2 of (5) at images (B, C, H, H); a gradient passes through it, to D's weights."""
+    real = real.detach().requires_grad_(True)
+    gradient, = torch.autograd.grad(d(real).sum(), real, create_graph=True)  # of the sum: each logit depends on its own image only
+    return (gradient ** 2).sum(dim=(1, 2, 3)).mean()
+
+
 # ---- 4. Training ------------------------------------------------------------------------------------
 
 def train(cfg, data, device, folder):
@@ -197,9 +212,11 @@ def train(cfg, data, device, folder):
                 drawn = g(z)  # (1), for both steps
                 # D's step. detach(): nothing of it is to reach G, and nothing to be computed for that.
                 logits = d(translate(real, cfg.translate, rng)), d(translate(drawn.detach(), cfg.translate, rng))
-            loss_d = discriminator_loss(*logits, cfg.smooth)  # (2)
+            loss_d, penalty = discriminator_loss(*logits, cfg.smooth), 0.0  # (2)
+            if cfg.r1 and step % cfg.r1_every == 0:
+                penalty = cfg.r1_every * cfg.r1 / 2 * steepness(d, translate(real, cfg.translate, rng))  # (5)
             optimizer_d.zero_grad()
-            loss_d.backward()
+            (loss_d + penalty).backward()
             optimizer_d.step()
             d.requires_grad_(False)  # G's step: the gradient goes through D, and not into it
             with common.autocast(cfg, device):
@@ -211,7 +228,7 @@ def train(cfg, data, device, folder):
             d.requires_grad_(True)
             step += 1
             with torch.no_grad():
-                # (6), BatchNorm's statistics, too; c grows to its value, so that the random first weights are soon forgotten
+                # (7), BatchNorm's statistics, too; c grows to its value, so that the random first weights are soon forgotten
                 for average, new in zip(mean.state_dict().values(), g.state_dict().values()):
                     average.lerp_(new, 1 - min(cfg.ema, step / (step + 10))) if average.is_floating_point() else average.copy_(new)
             sums += [loss_d.item(), loss_g.item(), logits[0].sigmoid().mean().item(), logits[1].sigmoid().mean().item()]

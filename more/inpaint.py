@@ -79,7 +79,8 @@ def load_model(cfg, data, device):
     try:
         record = json.loads((folder / "metrics.json").read_text())
         settings = ddpm.Config(**record["config"])
-        net = ddpm.UNet(data.x_train.shape[1], settings.width, settings.dropout)
+        net = ddpm.UNet(data.x_train.shape[1], settings.width, settings.dropout,
+                        ddpm.Chain(settings.schedule, settings.noise_steps))
         net.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError) as error:
         raise common.InputError(f"{folder}: found no finished run ({type(error).__name__}), expected a diffusion model; run 'make {name}', "

@@ -263,6 +263,27 @@ def test_the_posterior_is_bayes(t):
     assert mean.item() == pytest.approx(m.item(), abs=1e-6) and (p * (around - mean) ** 2).sum().item() == pytest.approx(v, rel=1e-4)
 
 
+def test_the_loss_weighs_noise_or_velocity_as_the_docstring_says():
+    """With w_t = 1 / a_t (3) is |u - f|^2 for u = sqrt(a_t) eps - sqrt(1 - a_t) x_0; with w_t = 1 it is |eps - e|^2. At T x0_hat is -f."""
+    chain, rng = ddpm.Chain("cosine", 1000), torch.Generator().manual_seed(0)
+    net = ddpm.UNet(1, 8, 0.0, chain)
+    torch.nn.init.normal_(net.last.weight, std=0.1, generator=rng)
+    x0, eps = torch.randn(2, 6, 1, 28, 28, generator=rng)
+    t = torch.tensor([1, 10, 300, 600, 900, 999])
+    a = chain.a[t].float()[:, None, None, None]
+    x = chain.noise(x0, t, eps)
+    with torch.no_grad():
+        e = net(x, t)
+        f = (e - (1 - a).sqrt() * x) / a.sqrt()
+        velocity = a.sqrt() * eps - (1 - a).sqrt() * x0
+        assert ddpm.diffusion_loss(net, chain, x0, t, eps).item() == pytest.approx(((velocity - f) ** 2).mean().item(), rel=1e-3)
+        assert ddpm.diffusion_loss(net, chain, x0, t, eps, "noise").item() == pytest.approx(((eps - e) ** 2).mean().item(), rel=1e-5)
+        net.last.weight.zero_()  # f = -0.3 everywhere: the drawing that the net sees in noise is 0.3, whatever the noise
+        net.last.bias.fill_(-0.3)
+        _, guess = ddpm.predict(ddpm.Config(precision="float32"), net, chain, eps, 1000, CPU)
+    torch.testing.assert_close(guess, torch.full_like(guess, 0.3), atol=5e-3, rtol=0)
+
+
 class Oracle(torch.nn.Module):
     """The best e for data x_0 ~ N(0.2, 0.1^2): E[eps | x_t], in closed form."""
 
@@ -333,7 +354,7 @@ def test_the_bound_of_a_perfect_net_is_near_the_entropy():
 
 @pytest.mark.parametrize("size, channels", [(28, 1), (32, 3), (64, 3)])
 def test_nets_at_all_sizes(size, channels):
-    net = ddpm.UNet(channels, 8, 0.0)
+    net = ddpm.UNet(channels, 8, 0.0, ddpm.Chain("cosine", 1000))
     x = torch.randn(2, channels, size, size)
     assert net(x, torch.tensor([1, 1000])).shape == x.shape
     cfg = gan.Config(size=size, width=4)
@@ -341,7 +362,7 @@ def test_nets_at_all_sizes(size, channels):
     drawn = g(torch.randn(2, cfg.latent_dim))
     assert drawn.shape == (2, channels, size, size) and d(drawn).shape == (2,)
     y = torch.eye(7)[:2]
-    assert cddpm.UNet(channels, 7, 8, 0.0)(x, torch.tensor([1, 1000]), y).shape == x.shape
+    assert cddpm.UNet(channels, 7, 8, 0.0, cddpm.Chain("cosine", 1000))(x, torch.tensor([1, 1000]), y).shape == x.shape
     cfg = cgan.Config(size=size, width=4)
     drawn = cgan.Generator(cfg, channels, 7)(torch.randn(2, cfg.latent_dim), y)
     assert drawn.shape == (2, channels, size, size) and cgan.Discriminator(cfg, channels, 7)(drawn, y).shape == (2,)
@@ -356,7 +377,7 @@ def small_players(**settings):
 
 
 def test_spectral_norm_is_at_most_one():
-    cfg, _, d = small_players()
+    cfg, _, d = small_players(spectral="on")
     d.train()
     for _ in range(1500):  # in training one step an update will do, since W changes little; here it starts at random
         d(torch.rand(1, 1, 28, 28))
@@ -378,6 +399,18 @@ def test_losses_against_their_definitions_and_gradients_against_the_docstring():
     v = torch.sigmoid(real).log().mean() + (1 - torch.sigmoid(drawn)).log().mean()
     assert gan.discriminator_loss(real, drawn).item() == pytest.approx(-v.item(), abs=1e-6)
     assert gan.discriminator_loss(torch.zeros(3), torch.zeros(3)).item() == pytest.approx(math.log(4))
+
+
+def test_r1_is_the_squared_gradient_by_the_image():
+    """Of d(x) = (a . x)^2 / 2 it is E (a . x)^2 |a|^2; what it teaches reaches the weights, not the image that was handed in."""
+    rng = torch.Generator().manual_seed(0)
+    a = torch.randn(1, 1, 4, 4, generator=rng).requires_grad_(True)
+    x = torch.randn(9, 1, 4, 4, generator=rng)
+    expected = ((a * x).sum(dim=(1, 2, 3)) ** 2 * (a ** 2).sum()).mean()
+    found = gan.steepness(lambda x: (a * x).sum(dim=(1, 2, 3)) ** 2 / 2, x)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5) and not x.requires_grad
+    torch.testing.assert_close(torch.autograd.grad(found, a)[0], torch.autograd.grad(expected, a)[0])
+    assert cgan.steepness(lambda x, y: (a * x).sum(dim=(1, 2, 3)) ** 2 / 2, x, None).item() == found.item()
 
 
 @pytest.mark.parametrize("player", [gan, cgan])
@@ -447,7 +480,7 @@ def test_cgans_generator_draws_one_z_otherwise_for_another_category():
 def conditional(withhold=0.1):
     torch.manual_seed(0)
     cfg = cddpm.Config(noise_steps=50, sample_steps=5, precision="float32", withhold=withhold)
-    net = cddpm.UNet(1, 5, 8, 0.0)
+    net = cddpm.UNet(1, 5, 8, 0.0, cddpm.Chain(cfg.schedule, cfg.noise_steps))
     for layer in (net.last, *(block.conv2 for block in net.modules() if isinstance(block, cddpm.ResBlock))):
         torch.nn.init.normal_(layer.weight, std=0.1)  # they start at 0: nothing would depend on anything
     return cfg, cddpm.Chain(cfg.schedule, cfg.noise_steps), net.eval().requires_grad_(False)
@@ -480,7 +513,7 @@ def test_no_category_is_a_condition_of_zeros():
 def painter():
     torch.manual_seed(0)
     settings = ddpm.Config(noise_steps=50, precision="float32")
-    net = ddpm.UNet(1, 8, 0.0)
+    net = ddpm.UNet(1, 8, 0.0, ddpm.Chain(settings.schedule, settings.noise_steps))
     torch.nn.init.normal_(net.last.weight, std=0.05)
     return inpaint.Config(steps=5, resample=2), settings, net.eval().requires_grad_(False)
 
