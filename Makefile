@@ -6,6 +6,8 @@
 #      |--> rnn_vae -> conv_vae -> metrics of both VAEs -> cvae -> metrics of all
 #      `--> mlp_numpy -> mlp_torch,  embed_numpy -> embed_torch          (make scratch; not in make all)
 #
+#   digits -> dense_ae -> selu_conv_ae,  text_rnn,  text_cnn                                (make sequences)
+#
 #   cvae -> color, the painted drawings -> their judge -> gan, ddpm -> the table in colour    (make colour)
 #                                       classifier -> gan_grey, ddpm_grey -> the core's table   (make grey)
 #
@@ -22,6 +24,10 @@ OUT    ?= out$(if $(filter-out 0,$(SEED)),_seed$(SEED))
 FLAGS  ?=
 # a file of word vectors in GloVe's text format, for embed_numpy; without it, vectors of the spelling
 GLOVE  ?=
+# a folder with MNIST's idx files, for dense_ae and selu_conv_ae; where there is none, more/digits.py puts one there
+MNIST  ?= data/mnist
+# a folder with rt-polarity.pos and rt-polarity.neg, for the text classifiers; without it, sentences of a small grammar
+TEXT   ?=
 
 # Without PY= the Makefile sets up .venv and uses its Python; with it, nothing is installed.
 ifeq ($(origin PY),undefined)
@@ -34,8 +40,12 @@ SCRIPTS    := classifier rnn_ae conv_ae rnn_vae conv_vae cvae
 TARGETS    := $(foreach s,$(SCRIPTS),$(OUT)/$(s)/metrics.json)
 SCRATCH    := mlp_numpy mlp_torch embed_numpy embed_torch
 PAINTED    := restore_ae beta_vae cvae_color gan cgan ddpm cddpm inpaint
+DIGITS     := dense_ae selu_conv_ae
+TEXTS      := text_rnn text_cnn
 GREY       := $(addsuffix _grey,$(PAINTED))
-MORE       := $(foreach s,$(SCRATCH) color $(PAINTED) $(GREY),$(OUT)/$(s)/metrics.json)
+MORE       := $(foreach s,$(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS),$(OUT)/$(s)/metrics.json)
+# the same two autoencoders on the drawings, beside those on MNIST
+DRAWN      := $(foreach s,$(DIGITS),$(OUT)/drawings/$(s)/metrics.json)
 COLOR_JUDGE := $(OUT)/color/classifier/metrics.json
 COLOR_TABLE := $(OUT)/metrics/color.json
 VAE_TABLE  := $(OUT)/metrics/vaes.json
@@ -47,7 +57,8 @@ ARGUMENTS   = --data $(DATA) --out $(OUT) --seed $(SEED) $(QUICK) $(if $(filter 
 RUN         = $(PY) $(1).py $(ARGUMENTS) --device $(DEVICE)
 RUN_MORE    = $(PY) -m more.$(1) $(ARGUMENTS) $(if $(findstring numpy,$(1)),,--device $(DEVICE))
 
-.PHONY: help all scratch colour grey data quick test lint check clean metrics setup FORCE $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY)
+.PHONY: help all scratch colour grey sequences data quick test lint check clean metrics setup FORCE
+.PHONY: $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS)
 .DELETE_ON_ERROR:
 
 help:
@@ -57,11 +68,12 @@ help:
 	@echo "make scratch   classification from scratch: $(SCRATCH) (each a target, too)"
 	@echo "make colour    generative models of painted drawings: $(PAINTED) (each a target, too), and their table"
 	@echo "make grey      the same models on grey drawings: $(GREY), and the core's table with them"
+	@echo "make sequences autoencoders of MNIST's digits and the drawings, classifiers of sentences: $(DIGITS) $(TEXTS) (each a target, too)"
 	@echo "make data      put the four .npy files into DATA"
 	@echo "make check     compare OUT with the bands in README.md"
 	@echo "make test      lint and tests;   make lint   ruff alone"
 	@echo "make clean     delete OUT and out_quick (not the data, not .venv)"
-	@echo "variables      DATA=$(DATA) OUT=$(OUT) SEED=$(SEED) DEVICE=$(DEVICE) FLAGS=$(FLAGS) GLOVE=$(GLOVE) PY=$(PY)"
+	@echo "variables      DATA=$(DATA) OUT=$(OUT) SEED=$(SEED) DEVICE=$(DEVICE) FLAGS=$(FLAGS) GLOVE=$(GLOVE) MNIST=$(MNIST) TEXT=$(TEXT) PY=$(PY)"
 
 all: $(TARGETS) $(TABLE)
 
@@ -71,6 +83,8 @@ colour: $(foreach s,$(PAINTED),$(OUT)/$(s)/metrics.json) $(COLOR_TABLE)
 
 grey: $(foreach s,$(GREY),$(OUT)/$(s)/metrics.json)
 	$(call RUN,metrics)
+
+sequences: $(foreach s,$(DIGITS) $(TEXTS),$(OUT)/$(s)/metrics.json) $(DRAWN)
 
 # ---- setting up ----
 
@@ -101,7 +115,10 @@ data: $(DATA_READY)
 # ---- models ----
 
 # Every script reads common.py; it and the data are prerequisites of all.
-$(TARGETS) $(VAE_TABLE) $(TABLE) $(MORE) $(COLOR_JUDGE) $(COLOR_TABLE): common.py $(DATA_READY) | $(VENV)
+$(TARGETS) $(VAE_TABLE) $(TABLE) $(MORE) $(DRAWN) $(COLOR_JUDGE) $(COLOR_TABLE): common.py | $(VENV)
+# and the drawings, but for the files on digits and on sentences
+$(filter-out $(foreach s,$(DIGITS) $(TEXTS),$(OUT)/$(s)/metrics.json),$(TARGETS) $(VAE_TABLE) $(TABLE) $(MORE) $(DRAWN) $(COLOR_JUDGE) $(COLOR_TABLE)): \
+	$(DATA_READY)
 
 $(OUT)/classifier/metrics.json: classifier.py
 	$(call RUN,classifier)
@@ -172,13 +189,41 @@ $(OUT)/inpaint_grey/metrics.json: $(OUT)/ddpm_grey/metrics.json
 $(COLOR_TABLE): metrics.py $(foreach s,$(PAINTED),$(OUT)/$(s)/metrics.json)
 	$(PY) metrics.py --data $(OUT)/color --out $(OUT) --judges $(OUT)/color --table color --seed $(SEED) $(QUICK) --device $(DEVICE)
 
+# ---- more: digits and sentences ----
+
+# flags of these scripts, but for --data
+ELSEWHERE   = --seed $(SEED) $(QUICK) $(if $(filter $(1) all,$(MAKECMDGOALS)),$(FLAGS)) --device $(DEVICE)
+
+# as with the drawings: OUT remembers which digits its results came from
+ifneq ($(shell cat $(OUT)/mnist.txt 2>/dev/null),$(MNIST))
+$(OUT)/mnist.txt: FORCE
+endif
+
+$(OUT)/mnist.txt: | $(VENV)
+	$(PY) -m more.digits --data $(MNIST)
+	@mkdir -p $(OUT) && echo "$(MNIST)" > $@
+
+$(foreach s,$(DIGITS),$(OUT)/$(s)/metrics.json): $(OUT)/%/metrics.json: more/%.py more/digits.py more/color.py more/charts.py $(OUT)/mnist.txt
+	$(PY) -m more.$* --data $(MNIST) --out $(OUT) $(call ELSEWHERE,$*)
+
+# few drawings: they are moved and mirrored, which digits must not be
+$(DRAWN): $(OUT)/drawings/%/metrics.json: more/%.py more/digits.py more/color.py more/charts.py
+	$(PY) -m more.$* --data $(DATA) --out $(OUT)/drawings --shift 2 --mirror 0.5 $(if $(filter dense_ae,$*),--steps 8000) $(call ELSEWHERE,$*)
+
+# compares with the dense net's reconstructions
+$(OUT)/selu_conv_ae/metrics.json: $(OUT)/dense_ae/metrics.json
+$(OUT)/drawings/selu_conv_ae/metrics.json: $(OUT)/drawings/dense_ae/metrics.json
+
+$(foreach s,$(TEXTS),$(OUT)/$(s)/metrics.json): $(OUT)/%/metrics.json: more/%.py more/sentences.py more/charts.py
+	$(PY) -m more.$* --data "$(TEXT)" --out $(OUT) $(call ELSEWHERE,$*)
+
 # ---- one script ----
 
 # make conv_vae: the file above; with FLAGS it always runs, because other flags are another result
-$(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY): %: $(OUT)/%/metrics.json
+$(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS): %: $(OUT)/%/metrics.json
 metrics: $(TABLE)
 ifneq ($(FLAGS),)
-$(foreach s,$(filter $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY),$(MAKECMDGOALS)),$(OUT)/$(s)/metrics.json) $(if $(filter metrics,$(MAKECMDGOALS)),$(TABLE)): FORCE
+$(foreach s,$(filter $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS),$(MAKECMDGOALS)),$(OUT)/$(s)/metrics.json) $(if $(filter metrics,$(MAKECMDGOALS)),$(TABLE)): FORCE
 endif
 FORCE:
 

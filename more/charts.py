@@ -202,3 +202,47 @@ def plot_lines(cfg, path, panels, records, x, source, log=()):
         if len(lines) > 1:
             ax.legend(fontsize=7)
     common.save_figure(cfg, path, fig, source)
+
+
+def plot_variants(cfg, path, accuracy, spread, others, source):
+    """Test accuracy of each variant with its spread over seeds, and of other methods as lines; {name: share} each."""
+    fig, axes = common.figure(width=8, height=1 + 0.3 * len(accuracy))
+    bars = axes[0, 0].barh(list(accuracy), list(accuracy.values()), xerr=list(spread.values()), color=common.COLORS[0])
+    axes[0, 0].bar_label(bars, fmt="%.3f", fontsize=7, padding=4)
+    for color, style, (name, value) in zip([*common.COLORS[1:], "0.4"], ("--", "-.", ":"), others.items()):
+        axes[0, 0].axvline(value, color=color, linestyle=style, label=f"{name}: {value:.3f}")
+    axes[0, 0].set(title="Variants", xlabel="test accuracy, standard deviation over seeds", xlim=(0.4, 1))
+    axes[0, 0].invert_yaxis()
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", fontsize=8)
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_words(cfg, path, examples, source):
+    """Sentences, each word coloured by what it adds to the logit; examples: [{"words", "label", "logit", "change"}]."""
+    fig, axes = common.figure(width=12, height=0.5 + 0.36 * max(1, len(examples)))
+    ax, most = axes[0, 0], max([1e-9, *(abs(change) for example in examples for change in example["change"])])
+    for row, example in enumerate(examples):
+        right = (example["logit"] > 0) == example["label"]
+        ax.text(0, row, f"{'right' if right else 'WRONG'}, {example['logit']:+.1f}", va="center", fontsize=8, color="0.3")
+        x = 0.09
+        for word, change in zip(example["words"], example["change"]):
+            color = common.COLORS[0] if change > 0 else common.COLORS[1]
+            ax.text(x, row, word, va="center", fontsize=8, family="monospace",
+                    bbox={"facecolor": color, "alpha": 0.8 * abs(change) / most, "edgecolor": "none", "pad": 1})
+            x += 0.0068 * (len(word) + 1.2)
+    ax.set(title="What each word adds to the logit: blue pulls to positive, red to negative", xlim=(0, 1), ylim=(len(examples) - 0.5, -0.5))
+    ax.axis("off")
+    common.save_figure(cfg, path, fig, source)
+
+
+def plot_phrases(cfg, path, found, source):
+    """What filters look for; found: [{"weight", "width", "phrases"}]."""
+    fig, axes = common.figure(width=11, height=0.6 + 0.28 * len(found))
+    ax = axes[0, 0]
+    for row, entry in enumerate(found):
+        color = common.COLORS[0] if entry["weight"] > 0 else common.COLORS[1]
+        ax.text(0, row, f"{entry['weight']:+.2f}", va="center", fontsize=8, color=color)
+        ax.text(0.06, row, "   |   ".join(entry["phrases"]), va="center", fontsize=8)
+    ax.set(title="Filters with the largest weights, and the phrases that please each most", xlim=(0, 1), ylim=(len(found) - 0.5, -0.5))
+    ax.axis("off")
+    common.save_figure(cfg, path, fig, source)

@@ -180,6 +180,8 @@ def read(cfg):
             paths = find_idx(folder, name)
             images = common.check_images(paths[0], read_idx(paths[0], 3))
             sets[name] = images, common.check_labels(paths[1], read_idx(paths[1], 1), len(images), classes)
+        found = common.read_source(folder)  # digits.py may have put others there
+        source |= found if "name" in found else {}
     elif folder.is_dir() and not any((folder / name).exists() for name in common.FILES):
         parts = [folder]
         if (folder / "train").is_dir():

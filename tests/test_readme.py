@@ -17,7 +17,9 @@ README = (ROOT / "README.md").read_text()
 MODELS = SCRIPTS[:-1]
 SCRATCH = ("more/mlp_numpy", "more/mlp_torch", "more/embed_numpy", "more/embed_torch")
 PAINTED = tuple(f"more/{name}" for name in ("restore_ae", "beta_vae", "cvae_color", "gan", "cgan", "ddpm", "cddpm", "inpaint"))
-MORE = SCRATCH + PAINTED
+AUTOENCODERS = ("more/dense_ae", "more/selu_conv_ae")
+TEXTS = ("more/text_rnn", "more/text_cnn")
+MORE = SCRATCH + PAINTED + AUTOENCODERS + TEXTS
 COMMANDS = [line.split("#")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
             for line in block.splitlines() if line.split("#")[0].strip()]
 
@@ -91,10 +93,11 @@ def test_arrows_of_more(name):
                 assert module in allowed or module.split(".")[0] in packages, f"{name}.py imports {module}"
             if isinstance(node, ast.ImportFrom) and node.module == "more":
                 assert {a.name for a in node.names} <= (
-                    {"charts"} | ({"checkpoint", "color"} if name in PAINTED else set()) | ({"ddpm"} if name == "more/inpaint" else set()))
+                    {"charts"} | ({"checkpoint", "color"} if name in PAINTED else set()) | ({"ddpm"} if name == "more/inpaint" else set())
+                    | ({"digits"} if name in AUTOENCODERS else set()) | ({"sentences"} if name in TEXTS else set()))
 
 
-@pytest.mark.parametrize("name", SCRIPTS + SCRATCH[::2] + PAINTED)
+@pytest.mark.parametrize("name", SCRIPTS + SCRATCH[::2] + PAINTED + AUTOENCODERS + TEXTS)
 def test_every_equation_of_the_docstring_is_tagged_in_the_code(name):
     text = (ROOT / f"{name}.py").read_text()
     docstring = ast.get_docstring(ast.parse(text))

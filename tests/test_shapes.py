@@ -15,7 +15,7 @@ def configured(module, doodles, out, *flags):
     return common.parse(module.Config, ["--quick", "--data", str(doodles), "--out", str(out), *flags])
 
 
-@pytest.mark.parametrize("name", SCRIPTS + ("more.mlp_numpy", "more.embed_numpy"))
+@pytest.mark.parametrize("name", SCRIPTS + ("more.mlp_numpy", "more.embed_numpy", "more.dense_ae", "more.selu_conv_ae"))
 def test_shape_comments(name, doodles, request, tmp_path):
     module = importlib.reload(importlib.import_module(name))  # reload: hooks of an earlier test are gone
     out = tmp_path
@@ -32,6 +32,23 @@ def test_shape_comments(name, doodles, request, tmp_path):
     assert not checker.errors, "\n".join(sorted(set(checker.errors))[:20])
     assert not checker.missed, f"{name}.py: shape comments at lines {checker.missed} were never run"
     assert len(checker.done) >= 3
+
+
+@pytest.mark.parametrize("name, flags", [("text_rnn", ("--hidden", "6", "--embedding", "5")),
+                                         ("text_cnn", ("--filters", "6", "--embedding", "5"))])
+def test_shape_comments_of_the_text_classifiers(name, flags, tmp_path):
+    module = importlib.reload(importlib.import_module(f"more.{name}"))
+    cfg = common.parse(module.Config, ["--quick", "--out", str(tmp_path), "--epochs", "1", *flags])
+    with shapes.Checker(module, {"D": 5} | ({"H": 6} if name == "text_rnn" else {})) as checker:
+        module.main(cfg)
+        if name == "text_rnn":  # the cells by hand, which training leaves out
+            import torch
+            for cell in ("rnn", "lstm", "gru"):
+                model = module.TextRNN(module.replace(cfg, cell=cell, layers=2), 9)
+                module.unroll(model.rnn, model.table(torch.randint(2, 9, (4, 7))), torch.tensor([7, 2, 5, 1]))
+    importlib.reload(module)
+    assert not checker.errors, "\n".join(sorted(set(checker.errors))[:20])
+    assert not checker.missed, f"{name}.py: shape comments at lines {checker.missed} were never run"
 
 
 def test_the_checker_finds_wrong_comments(tmp_path, monkeypatch):
