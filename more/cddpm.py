@@ -9,7 +9,7 @@ compared, and the difference, what y has to say, is exaggerated.
     (3)  guided = e(x_t, t, 0) + g [e(x_t, t, y) - e(x_t, t, 0)]                       classifier-free guidance
     (4)  x0_hat = (x_t - sqrt(1 - a_t) guided) / sqrt(a_t)
     (5)  DDIM, t -> s < t: x_s = sqrt(a_s) x0_hat + sqrt(1 - a_s - v) guided + sqrt(v) eps,
-         v = eta^2 (1 - a_s) / (1 - a_t) (1 - a_t / a_s)
+         v = min(1 - a_s, eta^2 (1 - a_s) / (1 - a_t) (1 - a_t / a_s))
     (6)  code = sines and cosines of t, through two layers, + V c                      into every residual block
 
 g = 1 is the conditional model as learned, g = 0 the unconditional one. By Bayes grad ln p(y|x) = grad ln p(x|y) - grad ln p(x),
@@ -53,12 +53,12 @@ from more.sweep import sweep
 
 @dataclass(frozen=True)
 class Config(color.Settings):
-    width: int = 16  # M, of 8s; half the resolution has twice, a quarter four times as many. 16 drew as well as 32 in half the time
+    width: int = 16  # M, of 8s; half the resolution has twice, a quarter four times as many
     schedule: Literal["cosine", "linear"] = "cosine"  # (9) of ddpm.py; linear has destroyed small images well before T
     noise_steps: int = 1000  # T
     weight: Literal["velocity", "noise"] = "velocity"  # w_t in (2): 1 / a_t, or 1
     dropout: float = 0.0  # in the residual blocks; 0.1 costs a sixth of the time
-    steps: int = 16000  # weight updates; fixed, so that any number of drawings takes about the same time
+    steps: int = 10000  # weight updates; fixed, so that any number of drawings takes about the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
     batch_size: int = 64  # drawings an update
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
@@ -68,7 +68,7 @@ class Config(color.Settings):
     withhold: float = 0.1  # p in (2)
     guidance: float = 2.0  # g in (3), for samples.npy
     sample_steps: int = 50  # S, steps of (5) for samples.npy
-    eta: float = 1.0  # in (5): fresh noise corrects what earlier steps got wrong
+    eta: float = 2.0  # in (5): fresh noise corrects what earlier steps got wrong
     save_every: int = 5  # epochs between checkpoints
     resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # compare settings, each trained for a fifth of `steps`, instead of a run
@@ -131,10 +131,9 @@ class UNet(nn.Module):
         code, (m1, m2, m4) = 4 * width, (width, 2 * width, 4 * width)
         self.code = nn.Sequential(nn.Linear(64, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
         self.condition = nn.Linear(classes, code, bias=False)
-        self.first = nn.Conv2d(channels, m1, kernel_size=3, padding=1)
-        self.down1, self.half1 = ResBlock(m1, m1, code, dropout), nn.Conv2d(m1, m1, kernel_size=3, stride=2, padding=1)
-        self.down2, self.half2 = ResBlock(m1, m2, code, dropout), nn.Conv2d(m2, m2, kernel_size=3, stride=2, padding=1)
-        self.down3 = ResBlock(m2, m4, code, dropout)
+        self.first, self.down1 = nn.Conv2d(channels, m1, kernel_size=3, padding=1), ResBlock(m1, m1, code, dropout)
+        self.half1, self.down2 = nn.Conv2d(m1, m1, kernel_size=3, stride=2, padding=1), ResBlock(m1, m2, code, dropout)
+        self.half2, self.down3 = nn.Conv2d(m2, m2, kernel_size=3, stride=2, padding=1), ResBlock(m2, m4, code, dropout)
         self.mid1, self.attention, self.mid2 = ResBlock(m4, m4, code, dropout), Attention(m4), ResBlock(m4, m4, code, dropout)
         self.up3, self.fewer2 = ResBlock(m4 + m4, m4, code, dropout), nn.Conv2d(m4, m2, kernel_size=3, padding=1)
         self.up2, self.fewer1 = ResBlock(m2 + m2, m2, code, dropout), nn.Conv2d(m2, m1, kernel_size=3, padding=1)
@@ -270,7 +269,7 @@ def draw(cfg, net, conditions, shape, device, guidance=None, seed=2):
         for t, s in pairwise(times):
             e, x0 = predict(cfg, net, chain, x, t, c, cfg.guidance if guidance is None else guidance, device)
             a, after = chain.a[t].item(), chain.a[s].item()
-            v = cfg.eta ** 2 * (1 - after) / (1 - a) * (1 - a / after)
+            v = min(1 - after, cfg.eta ** 2 * (1 - after) / (1 - a) * (1 - a / after))
             x = math.sqrt(after) * x0 + math.sqrt(max(0.0, 1 - after - v)) * e  # (5)
             x = x + math.sqrt(v) * torch.randn(x.shape, generator=rng).to(device)
         parts.append(x.cpu())

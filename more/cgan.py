@@ -49,17 +49,17 @@ from more.sweep import sweep
 @dataclass(frozen=True)
 class Config(color.Settings):
     latent_dim: int = 64  # L
-    width: int = 32  # M; G has 4 M, 2 M, M channels on its way up, D the reverse on its way down
+    width: int = 16  # M; G has 4 M, 2 M, M channels on its way up, D the reverse on its way down
     r1: float = 1.0  # gamma in (6)
     r1_every: int = 8  # updates of D between two with (6), which then counts so many times
     project: float = 1.0  # weight of (4)'s second part; 0: D does not know y
     smooth: float = 0.0  # real images are labelled 1 - smooth: D is not asked to be surer than that
     ema: float = 0.998  # c in (6)
-    lr: float = 5e-4  # learning rate of G
+    lr: float = 1e-3  # learning rate of G
     lr_ratio: float = 1.0  # D's over G's
     translate: int = 3  # pixels by up to which D sees every image moved, real or not
     mirror: float = 0.5  # share of training images that are mirrored
-    steps: int = 8000  # updates of each network; fixed, so that any number of images takes about the same time
+    steps: int = 12000  # updates of each network; fixed, so that any number of images takes about the same time
     epochs: int = 0  # passes over the training images; 0: as many as `steps` needs
     batch_size: int = 64  # images an update
     save_every: int = 10  # epochs between checkpoints
