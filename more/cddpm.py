@@ -139,7 +139,7 @@ class UNet(nn.Module):
         self.up2, self.fewer1 = ResBlock(m2 + m2, m2, code, dropout), nn.Conv2d(m2, m1, kernel_size=3, padding=1)
         self.up1 = ResBlock(m1 + m1, m1, code, dropout)
         self.norm, self.last = nn.GroupNorm(8, m1), nn.Conv2d(m1, channels, kernel_size=3, padding=1)
-        for parameter in self.last.parameters():  # f begins as 0: the first guess at noise is x_t's share of it
+        for parameter in self.last.parameters():  # f begins as 0: the first guess at the noise is sqrt(1 - a_t) x_t
             nn.init.zeros_(parameter)
 
     def forward(self, x, t, c):

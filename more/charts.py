@@ -194,7 +194,7 @@ def plot_samplers(cfg, path, samplers, source):
 
 def plot_lines(cfg, path, panels, records, x, source, log=()):
     """A panel for each {title: (y label, {label: key})} of records [{x, key, ...}]; log: titles whose y axis is logarithmic."""
-    fig, axes = common.figure(1, len(panels), width=3.6 * len(panels), height=3)
+    fig, axes = common.figure(1, len(panels), width=max(7, 3.6 * len(panels)), height=3)  # room for the caption
     for ax, (title, (ylabel, lines)) in zip(axes[0], panels.items()):
         for label, key in lines.items():
             ax.plot([r[x] for r in records], [r[key] for r in records], "o-" if len(records) < 15 else "-", markersize=4, label=label)
@@ -213,7 +213,7 @@ def plot_variants(cfg, path, accuracy, spread, others, source):
         axes[0, 0].axvline(value, color=color, linestyle=style, label=f"{name}: {value:.3f}")
     axes[0, 0].set(title="Variants", xlabel="test accuracy, standard deviation over seeds", xlim=(0.4, 1))
     axes[0, 0].invert_yaxis()
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", fontsize=8)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", fontsize=8)
     common.save_figure(cfg, path, fig, source)
 
 
@@ -246,3 +246,12 @@ def plot_phrases(cfg, path, found, source):
     ax.set(title="Filters with the largest weights, and the phrases that please each most", xlim=(0, 1), ylim=(len(found) - 0.5, -0.5))
     ax.axis("off")
     common.save_figure(cfg, path, fig, source)
+
+
+def plot_reconstructions(cfg, path, data, rows):
+    """Sixteen test images chosen at random, the same for each row; rows: {name: (N, 28, 28)} of all test images."""
+    pick = np.random.default_rng(cfg.seed).choice(len(data.x_test), 16, replace=len(data.x_test) < 16)
+    fig, axes = common.figure(width=9, height=0.6 * (1.6 + len(rows)))
+    shown = np.concatenate([images[pick] for images in ({"": data.x_test[:, 0]} | rows).values()])
+    common.show_grid(axes[0, 0], shown, len(pick), "Randomly chosen test images", ["original", *rows])
+    common.save_figure(cfg, path, fig, data.source)

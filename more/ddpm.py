@@ -19,7 +19,7 @@ noise x_T ~ N(0, I) is taken back, step by step, to a drawing that nobody drew. 
 Why f: at t = T x_t is noise alone, at t = 1 nearly the drawing. sqrt(1 - a_t) x_t is a good guess of eps that costs nothing, and f
 looks for the rest, u = sqrt(a_t) eps - sqrt(1 - a_t) x_0, as large at every t; without f, (4) divides e's error by almost 0 near T.
 |eps - e|^2 = a_t |u - f|^2: w_t = 1 / a_t makes (3) the error of u. With w_t = 1, as Ho et al. have it, large t hardly count, where it
-is decided what to draw: FID 25 in place of 20. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)).
+is decided what to draw: FID 25, not 20, after 5,000 updates. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)).
 
 Why eta = 2: for the right x_0 any v up to 1 - a_s gives x_s the distribution (2). The net's x0_hat is not right, and what it got
 wrong is in x_s, through e. The more of e is replaced by fresh noise, the sooner that is forgotten, and the next steps can do
@@ -143,7 +143,7 @@ class UNet(nn.Module):
         self.up2, self.fewer1 = ResBlock(m2 + m2, m2, code, dropout), nn.Conv2d(m2, m1, kernel_size=3, padding=1)
         self.up1 = ResBlock(m1 + m1, m1, code, dropout)
         self.norm, self.last = nn.GroupNorm(8, m1), nn.Conv2d(m1, channels, kernel_size=3, padding=1)
-        for parameter in self.last.parameters():  # f begins as 0: the first guess at noise is x_t's share of it
+        for parameter in self.last.parameters():  # f begins as 0: the first guess at the noise is sqrt(1 - a_t) x_t
             nn.init.zeros_(parameter)
 
     def forward(self, x, t):
@@ -256,7 +256,7 @@ def predict(cfg, net, chain, x, t, device):
     with common.autocast(cfg, device):
         e = net(x, torch.full((len(x),), t, device=device))
     a = chain.a[t].item()
-    # Pixels are in [-1, 1]; near T (4) divides by almost 0, and a small error of e would throw x0_hat far out.
+    # Pixels are in [-1, 1]; what f gets wrong may lie outside, and would be carried on.
     x0 = ((x - math.sqrt(1 - a) * e) / math.sqrt(a)).clamp(-1, 1)  # (4)
     return (x - math.sqrt(a) * x0) / math.sqrt(1 - a), x0  # e again, so that it fits the clamped x0_hat
 

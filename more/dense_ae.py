@@ -203,17 +203,6 @@ def by_init(cfg, data, device):
     return found
 
 
-# ---- 6. Pictures ------------------------------------------------------------------------------------
-
-def plot_reconstructions(cfg, path, data, rows):
-    """Sixteen test images chosen at random, the same for each row; rows: {name: (N, 28, 28)} of all test images."""
-    pick = np.random.default_rng(cfg.seed).choice(len(data.x_test), 16, replace=len(data.x_test) < 16)
-    fig, axes = common.figure(width=9, height=0.6 * (1.6 + len(rows)))
-    shown = np.concatenate([images[pick] for images in ({"": data.x_test[:, 0]} | rows).values()])
-    common.show_grid(axes[0, 0], shown, len(pick), "Randomly chosen test images", ["original", *rows])
-    common.save_figure(cfg, path, fig, data.source)
-
-
 # ---- 7. Main ----------------------------------------------------------------------------------------
 
 def main(cfg):
@@ -241,7 +230,7 @@ def main(cfg):
         "Loss (5)": ("nats a pixel", {"training": "train_loss", "validation": "val_loss"}),
         "Quality (7)": ("MSE", {"training": "train_mse", "validation": "val_mse", f"PCA, {cfg.code}, test": "pca"})},
         [row | {"pca": pca_mse} for row in history], "epoch", data.source, log=("Quality (7)",))
-    plot_reconstructions(cfg, folder / "reconstructions.png", data, {f"{cfg.code} numbers": drawn, f"PCA, {cfg.code}": pca_drawn})
+    charts.plot_reconstructions(cfg, folder / "reconstructions.png", data, {f"{cfg.code} numbers": drawn, f"PCA, {cfg.code}": pca_drawn})
     ways = {"LeCun, h_0 standardised": "LeCun", "LeCun, pixels": "LeCun, raw pixels", "default, h_0 standardised": "default"}
     charts.plot_lines(cfg, folder / "start.png", {f"At the start: {what}": (f"{what} of h_k", {
         label: f"{way}, {what}" for label, way in ways.items()}) for what in ("mean", "variance")}, start, "layer", data.source)

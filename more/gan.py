@@ -26,7 +26,7 @@ every image moved by up to `translate` pixels at random, real or not (Zhao et al
 images: moved once more they would reach farther than real ones do.
 
 Mode collapse: nothing in (4) asks for variety. If G is trained on while D stands still (with five times its learning rate, to
-be quick), all z move to one image that D likes. Shown on purpose at the end, and measured: diversity (1 is that of real
+be quick), all z move to the few images that D likes best. Shown on purpose at the end, and measured: diversity (1 is that of real
 images), and the entropy of the categories that the judge sees: in 50 updates the diversity fell from 0.97 to 0.34.
 
 Papers: Goodfellow et al. 2014, section 3 for (4), 4.1 for the best D; Radford et al. (DCGAN) 2016, section 3; Mescheder et al. 2018,
@@ -37,10 +37,10 @@ Run:    python -m more.gan --data DATA --out OUT [--grey] [--resume]      (or: m
 Writes: OUT/gan/ (gan_grey/) weights.pt, history.json, samples.npy, metrics.json; pictures samples, balance,
         latent, collapse; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
 Result: seed 0, one thread: FID on 2,880 painted drawings 8.6 (conv_vae.py's, painted: 42.5), diversity 0.96; in grey 13.0 (52.9), 0.98;
-        15 minutes each. The settings were found in trials of 3,000 to 5,000 updates (FID in grey): spectral norm, M = 32 89, R1 in its
-        place 34, R1 with M = 16 and twice the rate 30 in less time. Not swept at these settings yet.
-        In the first epoch, where D is ahead, (3) hands G a gradient a sixth the size of (4)'s; from the tenth on D is near 1/2, held
-        back by (5), and the two are alike. D's loss stays at 1.31 to 1.32, below ln 4, and tells nothing while FID falls.
+        15 minutes each. The settings come from trials of 3,000 updates in grey: FID 89 with (6), M = 32, rates 2e-4 (G) and 4e-4 (D); 34
+        with (5), M = 32, 5e-4 for both; 46, in half the time, with (5), M = 16, 1e-3. Rates and penalty changed together; no sweep yet.
+        In the first epoch, where D is ahead, (3) hands G a gradient a sixth the size of (4)'s; from the twentieth on D is near 1/2, held
+        back by (5), and the two are alike. D's loss stays at 1.31 to 1.33 then, below ln 4, and tells nothing while FID falls.
 """
 
 import copy
@@ -71,7 +71,7 @@ class Config(color.Settings):
     loss: Literal["non_saturating", "minimax"] = "non_saturating"  # (4) or (3)
     r1: float = 1.0  # gamma in (5)
     r1_every: int = 8  # updates of D between two with (5), which then counts so many times (Karras et al. 2020): it costs a second backward
-    spectral: Literal["on", "off"] = "off"  # (6); instead of (5) it left FID at 93 where that reached 54
+    spectral: Literal["on", "off"] = "off"  # (6): on, with --r1 0, in place of (5)
     smooth: float = 0.0  # real images are labelled 1 - smooth: D is not asked to be surer than that
     ema: float = 0.998  # c in (7)
     lr: float = 1e-3  # learning rate of G

@@ -248,15 +248,6 @@ def read_dense(cfg, source):
 
 # ---- 6. Pictures ------------------------------------------------------------------------------------
 
-def plot_reconstructions(cfg, path, data, rows):
-    """Sixteen test images chosen at random, the same as in dense_ae.py; rows: {name: (N, 28, 28)} of all test images."""
-    pick = np.random.default_rng(cfg.seed).choice(len(data.x_test), 16, replace=len(data.x_test) < 16)
-    fig, axes = common.figure(width=9, height=0.6 * (1.6 + len(rows)))
-    shown = np.concatenate([images[pick] for images in ({"": data.x_test[:, 0]} | rows).values()])
-    common.show_grid(axes[0, 0], shown, len(pick), "Randomly chosen test images", ["original", *rows])
-    common.save_figure(cfg, path, fig, data.source)
-
-
 def plot_quality(cfg, path, errors, table, source):
     """Test MSE over the size of the code: PCA's line, and a dot for each net."""
     fig, axes = common.figure(width=6, height=3.4)
@@ -309,7 +300,7 @@ def main(cfg):
     records = [{"epoch": i + 1} | {f"{name} {key}": value for name in models for key, value in histories[name][i].items()}
                for i in range(len(histories["squeezed"]))]
     charts.plot_lines(cfg, folder / "curves.png", panels, records, "epoch", data.source, log=tuple(panels))
-    plot_reconstructions(cfg, folder / "reconstructions.png", data, drawn)
+    charts.plot_reconstructions(cfg, folder / "reconstructions.png", data, drawn)
     plot_quality(cfg, folder / "quality.png", errors, table, data.source)
     panels = {f"By {way}": ("share not explained (9)", {name: f"{name} {way}" for name in bands}) for way in ("rows", "columns")}
     records = [{"band of four pixels": i + 1} | {f"{name} {way}": v[i] for name, row in bands.items() for way, v in row.items()}

@@ -119,6 +119,7 @@ def load(cfg):
         common.require(len(set(y.tolist())) == 2, cfg.data, f"only one class among the sentences {name}", "both", "add sentences")
     counts = Counter(word for words in parts[0][0] for word in words)  # of training text alone: test words would be known in advance
     kept = sorted((word for word, count in counts.items() if count >= cfg.min_count), key=lambda word: (-counts[word], word))
+    # the counts stand where all data has them, under the name of the core's
     source["drawings"] = dict(zip(("train", "validation", "test"), (len(y) for _, y in parts)))
     print(f"data: {common.describe(source)}; {len(kept):,} words seen {cfg.min_count} times or more")
     return Text(*(x for part in parts for x in part), {word: number for number, word in enumerate(kept, 2)}, source)
@@ -139,6 +140,24 @@ def batches(order, lengths, size, rng):
     pools = [pool[lengths[pool].argsort(stable=True)] for pool in order.split(50 * size)]  # chance still decides who meets whom
     parts = [part for pool in pools for part in pool.split(size)]
     return [parts[i] for i in torch.randperm(len(parts), generator=rng)]
+
+
+# ---- What a classifier looks at -----------------------------------------------------------------------
+
+def leave_one_out(logits_of, words):
+    """(logit, change (T,)): how much lower the logit is without each word. logits_of: a function of sentences, lists of words."""
+    logits = logits_of([words] + [words[:i] + words[i + 1:] for i in range(len(words))])
+    return float(logits[0]), logits[0] - logits[1:]
+
+
+def examples(logits_of, text, right):
+    """[{"words", "label", "logit", "change"}] of five right and five wrong test sentences of 6 to 16 words; right: (N,) bools."""
+    found = []
+    for correct in (True, False):
+        for i in [i for i in np.flatnonzero(right == correct) if 6 <= len(text.test[i]) <= 16][:5]:
+            logit, change = leave_one_out(logits_of, text.test[i])
+            found.append({"words": text.test[i], "label": int(text.y_test[i]), "logit": logit, "change": change.tolist()})
+    return found
 
 
 # ---- What has to be beaten --------------------------------------------------------------------------

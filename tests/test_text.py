@@ -158,7 +158,11 @@ def test_a_sentence_of_no_known_word_has_a_result(model):
 def test_leave_one_out_is_the_difference_of_two_logits():
     for module_, model in ((text_rnn, nets()[0]), (text_cnn, nets()[3])):
         vocabulary = {word: i for i, word in enumerate("abcdefg", 2)}
-        logit, change = module_.leave_one_out(model, list("abcdefg"), vocabulary, CPU)
+
+        def logits_of(rows, evaluate=module_.evaluate, model=model, vocabulary=vocabulary):
+            return evaluate(model, rows, np.zeros(len(rows), np.int64), vocabulary, CPU)[2].numpy()
+
+        logit, change = sentences.leave_one_out(logits_of, list("abcdefg"))
         without = module_.evaluate(model, [list("abdefg")], np.array([0]), vocabulary, CPU)[2].item()
         assert change[2] == pytest.approx(logit - without, abs=1e-5) and len(change) == 7
 
