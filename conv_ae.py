@@ -111,7 +111,7 @@ class Autoencoder(nn.Module):
 
     def forward(self, x):
         z = self.encoder(x)  # (1), (B, L)
-        # sigmoid in float32: in bfloat16 it is 1 from a logit of 6.5 on, and passes no gradient
+        # sigmoid in float32: in bfloat16 it is 1 from a logit of 6.25 on, and passes no gradient
         return torch.sigmoid(self.decoder(z).float())  # (2), (B, 1, 28, 28)
 
 

@@ -110,10 +110,10 @@ def frechet_distance(mu1, cov1, mu2, cov2):
         raise ValueError("found an asymmetric covariance")
     # (2): S_r S_s is not symmetric; its eigenvalues are real, but a general square root of it, rounded,
     # gets imaginary parts. R S_s R has the same eigenvalues and is symmetric: eigh finds them real.
+    # Where a covariance has not full rank, rounding makes eigenvalues a little negative: set to 0, here and below. Adding
+    # a small multiple of the identity instead, as is often done, would change the distance.
     values, vectors = np.linalg.eigh(cov1)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T  # R, (F, F)
-    # Where a covariance has not full rank, rounding makes eigenvalues a little negative: set to 0. Adding
-    # a small multiple of the identity instead, as is often done, would change the distance.
     trace_of_root = np.sqrt(np.linalg.eigvalsh(root @ cov2 @ root).clip(min=0)).sum()  # (2)
     return float(((mu1 - mu2) ** 2).sum() + np.trace(cov1) + np.trace(cov2) - 2 * trace_of_root)  # (1)
 
