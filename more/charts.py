@@ -207,8 +207,9 @@ def plot_lines(cfg, path, panels, records, x, source, log=()):
 def plot_variants(cfg, path, accuracy, spread, others, source):
     """Test accuracy of each variant with its spread over seeds, and of other methods as lines; {name: share} each."""
     fig, axes = common.figure(width=8, height=1 + 0.3 * len(accuracy))
-    bars = axes[0, 0].barh(list(accuracy), list(accuracy.values()), xerr=list(spread.values()), color=common.COLORS[0])
-    axes[0, 0].bar_label(bars, fmt="%.3f", fontsize=7, padding=4)
+    axes[0, 0].barh(list(accuracy), list(accuracy.values()), xerr=list(spread.values()), color=common.COLORS[0])
+    for row, value in enumerate(accuracy.values()):  # inside the bars: beside them are the other methods' lines
+        axes[0, 0].text(0.41, row, f"{value:.3f}", color="white", fontsize=7, verticalalignment="center")
     for color, style, (name, value) in zip([*common.COLORS[1:], "0.4"], ("--", "-.", ":"), others.items()):
         axes[0, 0].axvline(value, color=color, linestyle=style, label=f"{name}: {value:.3f}")
     axes[0, 0].set(title="Variants", xlabel="test accuracy, standard deviation over seeds", xlim=(0.4, 1))

@@ -33,7 +33,9 @@ with PCA; Klambauer et al., Self-normalizing neural networks, 2017, section 2 an
 Run:    python -m more.dense_ae --data DATA --out OUT         (or: make dense_ae; python -m more.digits puts MNIST into data/mnist)
         few drawings, here 2,880, want --shift 2 --mirror 0.5 --steps 8000; a mirrored digit is none
 Writes: OUT/dense_ae/ weights.pt, history.json, reconstructions.npy, metrics.json; pictures curves, reconstructions, start
-Result: not measured yet
+Result: MNIST, seed 0, one thread, 76 seconds: test MSE 0.0069; PCA with 30 components 0.0177, and needs 83 for as little; the mean image
+        0.0675. At the start the variance of h_1, h_2, h_3 is 0.99, 0.98, 0.98 with (4), 0.41, 0.20, 0.12 with PyTorch's default: after a
+        short training that costs 0.0117 in place of 0.0101 (validation)
 """
 
 import time

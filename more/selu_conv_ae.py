@@ -36,7 +36,10 @@ Papers: Klambauer et al., Self-normalizing neural networks, 2017; Dumoulin and V
 Run:    python -m more.selu_conv_ae --data DATA --out OUT     (or: make selu_conv_ae; after dense_ae, which it compares with)
         few drawings, here 2,880, want --shift 2 --mirror 0.5; a mirrored digit is none
 Writes: OUT/selu_conv_ae/ weights.pt, history.json, metrics.json; pictures curves, reconstructions, quality, edges, start
-Result: not measured yet
+Result: MNIST, seed 0, one thread, 4 minutes for both nets: test MSE with 30 numbers 0.0048 (dense_ae.py: 0.0069; PCA: 0.0177), with 576
+        0.0022 (PCA: 0.000008). Convolutions are worth it at 30 numbers; at 576 the net is far from what even a linear map can keep.
+        (9), last band over first: columns 1.19 with 576 numbers, 0.83 with 30, 0.89 for PCA: the row and column that pooling drops
+        show in the columns, and only where little else is lost; rows 0.91, 0.71, 0.72
 """
 
 import json

@@ -29,7 +29,9 @@ the first place where the sentence is shorter than k: no PAD that a batch adds c
 Papers: Kim 2014, section 2, for all of it (CNN-rand is this net); Collobert et al. 2011, section 3.2.2, for (3).
 Run:    python -m more.text_cnn --data FOLDER --out OUT      (or: make text_cnn)
 Writes: OUT/text_cnn/ weights.pt, history.json, metrics.json; pictures curves, variants, phrases, words
-Result: not measured yet
+Result: rt-polarity, one thread, 3 minutes for all: test accuracy 0.757 +- 0.003 (two seeds), TF-IDF with logistic regression 0.777, the
+        majority class 0.477: 8,529 sentences are few for 1,022,101 weights, and the net does not win. Nor does word order: width 1, a bag
+        of words, has 0.758, widths 2 and 3 0.759 and 0.760. Without dropout 0.766, by validation no better (0.767 against 0.771)
 """
 
 import time
@@ -53,9 +55,9 @@ class Config(sentences.Settings):
     widths: str = "3,4,5"  # words that a filter sees
     filters: int = 100  # F, of each width
     embedding: int = 100  # D
-    dropout: float = 0.5  # share of zeroed numbers in x_t and in m
+    dropout: float = 0.5  # share of zeroed numbers in m: no two filters can rely on each other
     word_dropout: float = 0.1  # share of words that become UNKNOWN: no sentence is to be known by one rare word
-    epochs: int = 0  # passes over the training sentences; 0: eight
+    epochs: int = 0  # passes over the training sentences; 0: four, more learn them by heart
     batch_size: int = 64  # sentences an update
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
     seeds: int = 2  # runs of each variant in the table
@@ -85,6 +87,7 @@ class TextCNN(nn.Module):
         super().__init__()
         self.widths, self.dropout, self.word_dropout = parse_widths(cfg.widths), cfg.dropout, cfg.word_dropout
         self.table = nn.Embedding(words, cfg.embedding, padding_idx=sentences.PAD)  # PAD is 0 and stays 0
+        self.table.weight.data *= 0.1  # N(0, 0.01): what little is learned of a rare word is not to drown in what it began with
         self.convs = nn.ModuleList([nn.Conv1d(cfg.embedding, cfg.filters, kernel_size=width) for width in self.widths])
         self.head = nn.Linear(cfg.filters * len(self.widths), 1)
 
@@ -92,7 +95,7 @@ class TextCNN(nn.Module):
         if self.training and self.word_dropout:
             dropped = (torch.rand(numbers.shape, device=numbers.device) < self.word_dropout) & (numbers != sentences.PAD)
             numbers = numbers.masked_fill(dropped, sentences.UNKNOWN)  # (B, T)
-        x = F.dropout(self.table(numbers), self.dropout, self.training)  # (1), (B, T, D)
+        x = self.table(numbers)  # (1), (B, T, D)
         m = torch.cat([self.detect(x, lengths, i).amax(dim=2) for i in range(len(self.widths))], dim=1)  # (3), (B, S)
         return self.head(F.dropout(m, self.dropout, self.training)).squeeze(1)  # (4), (B,)
 
@@ -120,7 +123,7 @@ def train(cfg, text, device):
     model = TextCNN(cfg, 2 + len(text.vocabulary)).to(device)
     numbers, lengths = sentences.encode(text.train, text.vocabulary)
     labels, rng = torch.from_numpy(text.y_train), torch.Generator().manual_seed(cfg.seed)
-    epochs, history, begin = cfg.epochs or 8, [], time.time()
+    epochs, history, begin = cfg.epochs or 4, [], time.time()
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, pct_start=0.2, cycle_momentum=False, total_steps=max(
         11, epochs * -(-len(labels) // cfg.batch_size)))
@@ -177,16 +180,19 @@ def phrases(model, rows, vocabulary, device, filters=6):
     return found
 
 
-def compare(cfg, text, device):
-    """{variant: mean accuracies over seeds, their "spread" (standard deviation), "parameters", "seconds"}."""
+def compare(cfg, text, device, done):
+    """{variant: mean accuracies over seeds, their "spread" (standard deviation), "parameters", "seconds"}.
+
+    done: (model, history) of cfg itself, which is one of them, and is not trained again.
+    """
     table = {}
     for name, changes in list(VARIANTS.items())[:2 if cfg.quick else None]:
         rows = []
         for seed in range(cfg.seed, cfg.seed + (1 if cfg.quick else cfg.seeds)):
-            begin = time.time()
-            model, history = train(replace(cfg, **changes, seed=seed), text, device)
+            c = replace(cfg, **changes, seed=seed)
+            model, history = done if c == cfg else train(c, text, device)
             accuracy = evaluate(model, text.test, text.y_test, text.vocabulary, device)[1]
-            rows.append((history[-1]["val_accuracy"], accuracy, time.time() - begin))
+            rows.append((history[-1]["val_accuracy"], accuracy, history[-1]["seconds"]))
         val, test, seconds = np.array(rows).T
         table[name] = {"val_accuracy": val.mean(), "test_accuracy": test.mean(), "spread": test.std(ddof=1) if len(test) > 1 else 0.0,
                        "parameters": sum(p.numel() for p in model.parameters()), "seconds": seconds.mean()}
@@ -205,7 +211,7 @@ def main(cfg):
     formula = (2 + len(text.vocabulary)) * cfg.embedding + sum(cfg.filters * (width * cfg.embedding + 1) for width in widths)
     formula += cfg.filters * len(widths) + 1
     print(f"test accuracy {test_accuracy:.3f}; {sum(p.numel() for p in model.parameters()):,} weights, {formula:,} by the formula")
-    others, table = sentences.baselines(text), compare(cfg, text, device)
+    others, table = sentences.baselines(text), compare(cfg, text, device, (model, history))
     print("\n".join(f"{name}: {value:.3f}" for name, value in others.items()))
     found = phrases(model, text.train, text.vocabulary, device)
 
