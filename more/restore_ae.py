@@ -24,7 +24,10 @@ Wang et al., Image quality assessment, 2004, section III, for (7); Vaswani et al
 Run:    python -m more.restore_ae --data DATA --out OUT [--grey]      (or: make restore_ae)
 Writes: OUT/restore_ae/ (restore_ae_grey/) weights.pt, history.json, metrics.json;
         pictures curves, restorations, bottleneck, flips; with --sweep sweep.json, sweep.md, sweep.png
-Result: not measured at its full length yet. A trial of 1,000 updates: 1.3 dB over the median filter on noise and on squares
+Result: seed 0, painted, one thread, 9 minutes, and 6 more for bottleneck.png. Over the best median filter (for squares and brightness:
+        none) noise gains 4.7 dB, squares 3.8, brightness 10.1, rotation 1.0, flips 1.6 (horizontal) and 4.8; noise and squares
+        beyond training 1.8 and 4.2; salt and pepper, left out, loses 1.3; a clean drawing comes back with 23.8. Which way it faces was
+        right in 50 to 61 % of a category, what is up in 83 to 96. With skip connections 49 numbers do for noise what 3,136 do: 18.8, 18.7.
 """
 
 import time
