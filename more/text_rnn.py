@@ -32,7 +32,10 @@ Papers: Elman 1990 for (1); Hochreiter and Schmidhuber 1997, and Gers et al. 200
 2.3, for (3), with r where torch has it; Schuster and Paliwal 1997 for (4); Bengio et al. 1994 for the vanishing gradient.
 Run:    python -m more.text_rnn --data FOLDER --out OUT [--cell gru]      (or: make text_rnn)
 Writes: OUT/text_rnn/ weights.pt, history.json, metrics.json; pictures curves, variants, gradients, words
-Result: not measured yet
+Result: rt-polarity, one thread, 20 minutes for all: by validation the best is the LSTM with one direction and its last state, 0.782; test
+        0.773 +- 0.006 (two seeds); LSTM, GRU and plain cells with two directions and the maximum 0.771, 0.769, 0.744 +- 0.021; GRU, one
+        direction, last state 0.780; three layers 0.746. TF-IDF with logistic regression has 0.777, so that no net wins. The plain
+        cell with its last state learns nothing, 0.506: 10 words back the gradient is 2e-7 of the last word's, in LSTM and GRU 1.0
 """
 
 import time
@@ -288,7 +291,7 @@ def main(cfg):
     charts.plot_variants(cfg, folder / "variants.png", {name: row["test_accuracy"] for name, row in table.items()},
                          {name: row["spread"] for name, row in table.items()}, others, text.source)
     charts.plot_lines(cfg, folder / "gradients.png", {"How far back the gradient reaches": (
-        "gradient by a word, over that by the last", {name.split(",")[0]: name for name in reach})},
+        "gradient, last word = 1", {name.split(",")[0]: name for name in reach})},
         [{"words before the end": k} | {name: float(sizes[k]) for name, sizes in reach.items()} for k in range(words)],
         "words before the end", text.source, log=("How far back the gradient reaches",))
     charts.plot_words(cfg, folder / "words.png", examples, text.source)
