@@ -4,7 +4,7 @@ The network is given the category y beside x_t and t. In a tenth of the training
 network learns both: the noise in an image of category y, and the noise in any image. Drawing, the two are
 compared, and the difference, what y has to say, is exaggerated.
 
-    (1)  x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps                                       (2) of ddpm.py; eps ~ N(0, I)
+    (1)  x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps                                       (2) of ddpm.py, a_t its (9); eps ~ N(0, I)
     (2)  loss = E w_t |eps - e(x_t, t, c)|^2 / D       (3) of ddpm.py, w_t and e as there; c = y one-hot, or 0 with probability p
     (3)  guided = e(x_t, t, 0) + g [e(x_t, t, y) - e(x_t, t, 0)]                       classifier-free guidance
     (4)  x0_hat = (x_t - sqrt(1 - a_t) guided) / sqrt(a_t)
@@ -25,7 +25,10 @@ Papers: Ho and Salimans, Classifier-free diffusion guidance, 2021, algorithms 1 
 Run:    python -m more.cddpm --data DATA --out OUT [--grey] [--resume]      (or: make cddpm)
 Writes: OUT/cddpm/ (cddpm_grey/) weights.pt, history.json, samples.npy and samples_labels.npy, metrics.json; pictures
         curves, samples, guidance, conditions; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
-Result: not measured yet
+Result: seed 0, painted, one thread, 30 minutes: 5,000 samples, 1,000 a category, g = 2: FID 2.5 (conv_vae.py's, painted: 42.5), 99.3 % as
+        asked, diversity within a category 0.88. 1,000 samples with g = 0, 1, 1.5, 2, 3, 5: FID 23, 3.8, 1.6, 2.9, 7.6, 15; as asked 19,
+        91.9, 97.8, 99.2, 99.9, 100 %. Diversity does not fall, 0.85 to 0.97 from g = 1 to 5: it counts pixels, not what is drawn. On
+        the way between two categories the drawing is one or the other but for two or three of nine steps; sums draw neither.
 New beside ddpm.py: y, (3), (6). Gone: ancestral sampling, the bound, the comparison of samplers.
 """
 
@@ -68,7 +71,7 @@ class Config(color.Settings):
     withhold: float = 0.1  # p in (2)
     guidance: float = 2.0  # g in (3), for samples.npy
     sample_steps: int = 50  # S, steps of (5) for samples.npy
-    eta: float = 2.0  # in (5): fresh noise corrects what earlier steps got wrong
+    eta: float = 2.0  # in (5): fresh noise corrects what earlier steps got wrong, see ddpm.py; its `fresh` was not tried here
     save_every: int = 5  # epochs between checkpoints
     resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # compare settings, each trained for a fifth of `steps`, instead of a run
@@ -92,16 +95,17 @@ class ResBlock(nn.Module):
 
     def __init__(self, c_in, c_out, code, dropout):
         super().__init__()  # GroupNorm, not BatchNorm: the images of a batch have all noise levels, a common mean would mix them
-        self.norm1, self.conv1, self.code = nn.GroupNorm(8, c_in), nn.Conv2d(c_in, c_out, kernel_size=3, padding=1), nn.Linear(code, c_out)
-        self.norm2, self.dropout = nn.GroupNorm(8, c_out), nn.Dropout(dropout)
+        self.norm1, self.conv1 = nn.GroupNorm(c_in // 4, c_in), nn.Conv2d(c_in, c_out, kernel_size=3, padding=1)
+        self.norm2, self.code, self.dropout = nn.GroupNorm(c_out // 4, c_out), nn.Linear(code, 2 * c_out), nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(c_out, c_out, kernel_size=3, padding=1)
         for parameter in self.conv2.parameters():  # at the start a block is its way around: a deep net trains like a shallow one
             nn.init.zeros_(parameter)
         self.around = nn.Conv2d(c_in, c_out, kernel_size=1) if c_in != c_out else nn.Identity()
 
     def forward(self, x, code):
-        h = self.conv1(F.silu(self.norm1(x))) + self.code(code)[:, :, None, None]  # t shifts every channel
-        return self.around(x) + self.conv2(self.dropout(F.silu(self.norm2(h))))
+        gain, shift = self.code(code)[:, :, None, None].chunk(2, dim=1)  # (B, c_out, 1, 1) each
+        h = self.norm2(self.conv1(F.silu(self.norm1(x)))) * (1 + gain) + shift  # not before norm2, which would take a shift away again
+        return self.around(x) + self.conv2(self.dropout(F.silu(h)))
 
 
 class Attention(nn.Module):
@@ -109,7 +113,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels):
         super().__init__()
-        self.norm, self.qkv = nn.GroupNorm(8, channels), nn.Conv2d(channels, 3 * channels, kernel_size=1)
+        self.norm, self.qkv = nn.GroupNorm(channels // 4, channels), nn.Conv2d(channels, 3 * channels, kernel_size=1)
         self.out = nn.Conv2d(channels, channels, kernel_size=1)
 
     def forward(self, x):
@@ -129,7 +133,7 @@ class UNet(nn.Module):
         super().__init__()
         self.register_buffer("a", chain.a.float(), persistent=False)  # moves to the device with the weights, is not one of them
         code, (m1, m2, m4) = 4 * width, (width, 2 * width, 4 * width)
-        self.code = nn.Sequential(nn.Linear(64, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
+        self.code = nn.Sequential(nn.Linear(64 + channels, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
         self.condition = nn.Linear(classes, code, bias=False)
         self.first, self.down1 = nn.Conv2d(channels, m1, kernel_size=3, padding=1), ResBlock(m1, m1, code, dropout)
         self.half1, self.down2 = nn.Conv2d(m1, m1, kernel_size=3, stride=2, padding=1), ResBlock(m1, m2, code, dropout)
@@ -138,12 +142,13 @@ class UNet(nn.Module):
         self.up3, self.fewer2 = ResBlock(m4 + m4, m4, code, dropout), nn.Conv2d(m4, m2, kernel_size=3, padding=1)
         self.up2, self.fewer1 = ResBlock(m2 + m2, m2, code, dropout), nn.Conv2d(m2, m1, kernel_size=3, padding=1)
         self.up1 = ResBlock(m1 + m1, m1, code, dropout)
-        self.norm, self.last = nn.GroupNorm(8, m1), nn.Conv2d(m1, channels, kernel_size=3, padding=1)
+        self.norm, self.last = nn.GroupNorm(m1 // 4, m1), nn.Conv2d(m1, channels, kernel_size=3, padding=1)
         for parameter in self.last.parameters():  # f begins as 0: the first guess at the noise is sqrt(1 - a_t) x_t
             nn.init.zeros_(parameter)
 
     def forward(self, x, t, c):
-        code = self.code(time_code(t.float())) + self.condition(c)  # (6), (B, E)
+        # and of the mean colour: noise averages out in it, so that it is known long before any line; GroupNorm hides it from the blocks
+        code = self.code(torch.cat([time_code(t.float()), 8 * x.mean(dim=(2, 3))], dim=1)) + self.condition(c)  # (6), (B, E)
         h1 = self.down1(self.first(x), code)  # (B, M, H, H)
         h2 = self.down2(self.half1(h1), code)  # (B, 2 M, H/2, H/2)
         h3 = self.down3(self.half2(h2), code)  # (B, 4 M, H/4, H/4)
@@ -159,12 +164,13 @@ class UNet(nn.Module):
 class Chain:
     """The noise's constants, float64 tensors of T + 1 numbers: index t is step t, a[0] = 1. Raises ValueError if a_T >= 1e-3."""
 
-    def __init__(self, schedule, steps):
+    def __init__(self, schedule, steps, channels=1):
         a = torch.cos((torch.linspace(0, 1, steps + 1, dtype=torch.float64) + 0.008) / 1.008 * math.pi / 2) ** 2
         linear = torch.linspace(0.1 / steps, 20 / steps, steps, dtype=torch.float64)  # Ho et al.'s 1e-4 to 0.02 at T = 1,000
         beta = (linear if schedule == "linear" else 1 - a[1:] / a[:-1]).clamp(max=0.999)  # (9) of ddpm.py; with 1, a_T = 0
-        self.beta = torch.cat([torch.zeros(1, dtype=torch.float64), beta])
-        self.steps, self.a = steps, (1 - self.beta).cumprod(dim=0)
+        a = torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(dim=0)])
+        self.steps, self.a = steps, a / (a + channels * (1 - a))  # a / (1 - a) becomes a C-th of that
+        self.beta = torch.cat([torch.zeros(1, dtype=torch.float64), 1 - self.a[1:] / self.a[:-1]])
         if self.a[-1] >= 1e-3:  # sampling starts from pure noise, which training would never have seen
             raise ValueError(f"x_T still holds {self.a[-1]:.2g} of the image's variance, expected less than 1e-3; use more steps")
 
@@ -187,8 +193,9 @@ def diffusion_loss(net, chain, x0, t, eps, c, weight="velocity"):
 def train(cfg, data, device, folder):
     """The whole loop; returns (the averaged net, history). Saves itself every few epochs, and continues from there with --resume."""
     torch.manual_seed(cfg.seed)  # of the first weights, and of dropout
-    chain, x_train, y_train = Chain(cfg.schedule, cfg.noise_steps), torch.from_numpy(data.x_train), one_hot(data.y_train, data)
-    net = UNet(data.x_train.shape[1], len(data.classes), cfg.width, cfg.dropout, chain).to(device)
+    x_train, y_train, channels = torch.from_numpy(data.x_train), one_hot(data.y_train, data), data.x_train.shape[1]
+    chain = Chain(cfg.schedule, cfg.noise_steps, channels)
+    net = UNet(channels, len(data.classes), cfg.width, cfg.dropout, chain).to(device)
     per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates; drawings that fill no batch are left out until the next shuffle
     epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
     average = copy.deepcopy(net).requires_grad_(False)  # the last updates' noise averages out: its samples are cleaner
@@ -262,7 +269,7 @@ def predict(cfg, net, chain, x, t, c, guidance, device):
 
 def draw(cfg, net, conditions, shape, device, guidance=None, seed=2):
     """Samples uint8 (N, H, W) or (N, H, W, 3) for conditions (N, K), equation (5); shape (C, H, W)."""
-    chain, rng, parts = Chain(cfg.schedule, cfg.noise_steps), torch.Generator().manual_seed(cfg.seed + seed), []
+    chain, rng, parts = Chain(cfg.schedule, cfg.noise_steps, shape[0]), torch.Generator().manual_seed(cfg.seed + seed), []
     times = torch.linspace(chain.steps, 0, min(cfg.sample_steps, chain.steps) + 1).round().long().tolist()  # T, ..., 0
     for x, c in zip(torch.randn(len(conditions), *shape, generator=rng).split(250), conditions.split(250)):
         x, c = x.to(device), c.to(device)
@@ -307,7 +314,8 @@ def main(cfg):
 
     net, history = train(cfg, data, device, folder)
     samples, figures = score(cfg, net, labels)
-    figures["test_loss"] = evaluate(cfg, net, Chain(cfg.schedule, cfg.noise_steps), data.x_test, one_hot(data.y_test, data), device)
+    chain = Chain(cfg.schedule, cfg.noise_steps, shape[0])
+    figures["test_loss"] = evaluate(cfg, net, chain, data.x_test, one_hot(data.y_test, data), device)
     print("FID {fid:.2f}; recognised as asked {accuracy:.1%}; diversity within a category {diversity:.2f}".format(**figures))
     scales = (1.0, 2.0) if cfg.quick else (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
     figures["guidance"] = [{"guidance": g} | score(cfg, net, few, g)[1] for g in scales]

@@ -12,34 +12,39 @@ noise x_T ~ N(0, I) is taken back, step by step, to a drawing that nobody drew. 
          m = [sqrt(a_{t-1}) beta_t x_0 + sqrt(1 - beta_t) (1 - a_{t-1}) x_t] / (1 - a_t)              by Bayes
     (6)  ancestral: x_{t-1} ~ (5) with x0_hat for x_0, for t = T..1; no noise at t = 1
     (7)  DDIM, t -> s < t: x_s = sqrt(a_s) x0_hat + sqrt(1 - a_s - v) e + sqrt(v) eps,
-         v = min(1 - a_s, eta^2 (1 - a_s) / (1 - a_t) (1 - a_t / a_s)): eta = 1 is (6), eta = 0 has no noise at all
+         v = min(1 - a_s, eta^2 (1 - a_s) / (1 - a_t) (1 - a_t / a_s)): eta = 1 is (6), eta = 0 has no noise at all;
+         v = 1 - a_s where a_s >= fresh: all noise is new
     (8)  -ln p(x_0) <= KL(q(x_T | x_0) || N(0, I)) + E [sum_{t>1} KL((5) || (6)) - ln p(x_0 | x_1)]     over x_1..x_T given x_0
-    (9)  linear: beta_t from 0.1/T to 20/T;  cosine: a_t = cos^2((t/T + 0.008) / 1.008 * pi/2) / (its value at t = 0)
+    (9)  linear: beta_t from 0.1/T to 20/T;  cosine: a_t = cos^2((t/T + 0.008) / 1.008 * pi/2) / (its value at t = 0);
+         then, for C channels, a_t / (1 - a_t) is divided by C: they show the same lines, and noise averages out over them
 
 Why f: at t = T x_t is noise alone, at t = 1 nearly the drawing. sqrt(1 - a_t) x_t is a good guess of eps that costs nothing, and f
 looks for the rest, u = sqrt(a_t) eps - sqrt(1 - a_t) x_0, as large at every t; without f, (4) divides e's error by almost 0 near T.
 |eps - e|^2 = a_t |u - f|^2: w_t = 1 / a_t makes (3) the error of u. With w_t = 1, as Ho et al. have it, large t hardly count, where it
-is decided what to draw: FID 25, not 20, after 5,000 updates. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)).
+is decided what to draw: FID 25, not 20, of a first net. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)).
 
-Why eta = 2: for the right x_0 any v up to 1 - a_s gives x_s the distribution (2). The net's x0_hat is not right, and what it got
-wrong is in x_s, through e. The more of e is replaced by fresh noise, the sooner that is forgotten, and the next steps can do
-better. Too much, and details go with it: x0_hat is a mean, and of what is undecided it draws less.
+Why more noise than (5)'s: for the right x_0 any v up to 1 - a_s gives x_s the distribution (2). The net's x0_hat is not right, and what
+it got wrong is in x_s, through e. Fresh noise in place of e lets the next steps forget it. While there is more noise in x_t than
+drawing, x0_hat is a mean of many drawings, and new noise alone would forget what was decided, too: eta = 1.5. Later x0_hat is nearly
+the drawing, and all noise may be new: fresh = 1/2. Painted, 50 steps, FID to the training drawings: 7.4; eta = 2 throughout: 10.0.
 
 Score matching: grad ln q(x_t | x_0) = -eps / sqrt(1 - a_t), and what (3) learns is the mean of eps given x_t; so -e / sqrt(1 - a_t)
 is the score grad ln q(x_t) (Vincent 2011; Song and Ermon 2019): (6) climbs, with noise, the density of ever less noisy drawings.
-Papers: Ho, Jain and Abbeel, Denoising diffusion probabilistic models, 2020, sections 2 and 3, for (1) to (6), (8); Song, Meng and
-Ermon, DDIM, 2021, equations 12 and 16, for (7); Nichol and Dhariwal 2021, equation 17, for cosine; Salimans and Ho 2022, section 4, for f.
+Papers: Ho et al. 2020, sections 2 and 3, for (1) to (6), (8); Song, Meng and Ermon 2021, equations 12, 16, for (7); Nichol and Dhariwal
+2021, equation 17, and Chen 2023 for (9); Salimans and Ho 2022, section 4, for f; Dhariwal and Nichol 2021, section 3.1, for gain and shift.
 Run:    python -m more.ddpm --data DATA --out OUT [--grey] [--resume]      (or: make ddpm)
 Writes: OUT/ddpm/ (ddpm_grey/) weights.pt, history.json, samples.npy, metrics.json; pictures curves, samples,
         denoising, steps; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
-Result: seed 0, one thread, 32 minutes: FID in grey 5.6 (conv_vae.py: 52.9), bound 2.33 bits per dimension; 500 samples with 10, 20, 50,
-        250 steps, eta 0: 29, 24, 21, 20; 50 steps, eta 1, 2, 3: 13, 4, 9. Painted 27.6 (42.5): clean drawings, but too simple ones
+Result: seed 0, one thread, 30 minutes: FID painted 8.0 (conv_vae.py: 42.5), grey 2.7 (52.9); bound 2.02, 2.30 bits. 500 samples, painted,
+        eta 0, 10, 20, 50, 250 steps: 23, 22, 21, 21; 50 steps, eta 1, 2, as set: 16, 8.5, 7.2. 3,000 updates, eta 2, all channels alike in
+        (9): t added before norm2, pairs of channels 58; gain and shift 45; and the mean colour 40; and groups of four 31
 """
 
 import copy
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -73,7 +78,8 @@ class Config(color.Settings):
     shift: int = 0  # pixels by up to which training drawings are moved; 0: what it sees moved it draws moved, unlike the real ones
     mirror: float = 0.5  # share of training drawings that are mirrored, and drawn so: none becomes another category
     sample_steps: int = 50  # S, steps of (7) for samples.npy
-    eta: float = 2.0  # in (7): FID after 5,000 updates, eta 0, 1, 1.5, 2, 2.5, 3: 31, 20, 16, 10, 10, 15, the ink ever less
+    eta: float = 1.5  # in (7): how much of the noise is new, while there is more of it than of the drawing
+    fresh: float = 0.5  # in (7): the a_s from which all of it is new; 1: never
     save_every: int = 5  # epochs between checkpoints
     resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # compare settings, each trained for a fifth of `steps`, instead of a run
@@ -81,6 +87,8 @@ class Config(color.Settings):
 
 SWEEP = {"as it stands": {}, "w = 1 in (3)": {"weight": "noise"}, "linear schedule": {"schedule": "linear"}, "width 32": {"width": 32},
          "dropout 0.1": {"dropout": 0.1}, "lr 1e-3": {"lr": 1e-3}, "no mean of the weights": {"ema": 1e-9}, "moved by 2": {"shift": 2}}
+SAMPLERS = [dict(zip(("sample_steps", "eta", "fresh"), way)) for way in (
+    (10, 0, 1), (20, 0, 1), (50, 0, 1), (250, 0, 1), (50, 1, 1), (50, 2, 1), (50, 1.5, 0.5))]
 
 
 # ---- 2. Model ---------------------------------------------------------------------------------------
@@ -97,16 +105,16 @@ class ResBlock(nn.Module):
 
     def __init__(self, c_in, c_out, code, dropout):
         super().__init__()  # GroupNorm, not BatchNorm: the images of a batch have all noise levels, a common mean would mix them
-        self.norm1, self.conv1, self.code = nn.GroupNorm(8, c_in), nn.Conv2d(c_in, c_out, kernel_size=3, padding=1), nn.Linear(code, c_out)
-        self.norm2, self.dropout = nn.GroupNorm(8, c_out), nn.Dropout(dropout)
+        self.norm1, self.conv1 = nn.GroupNorm(c_in // 4, c_in), nn.Conv2d(c_in, c_out, kernel_size=3, padding=1)
+        self.norm2, self.code, self.dropout = nn.GroupNorm(c_out // 4, c_out), nn.Linear(code, 2 * c_out), nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(c_out, c_out, kernel_size=3, padding=1)
-        for parameter in self.conv2.parameters():  # at the start a block is its way around: a deep net trains like a shallow one
-            nn.init.zeros_(parameter)
+        nn.init.zeros_(self.conv2.weight), nn.init.zeros_(self.conv2.bias)  # at first it is its way around: it learns like a shallow net
         self.around = nn.Conv2d(c_in, c_out, kernel_size=1) if c_in != c_out else nn.Identity()
 
     def forward(self, x, code):
-        h = self.conv1(F.silu(self.norm1(x))) + self.code(code)[:, :, None, None]  # t shifts every channel
-        return self.around(x) + self.conv2(self.dropout(F.silu(self.norm2(h))))
+        gain, shift = self.code(code)[:, :, None, None].chunk(2, dim=1)  # (B, c_out, 1, 1) each
+        h = self.norm2(self.conv1(F.silu(self.norm1(x)))) * (1 + gain) + shift  # not before norm2, which would take a shift away again
+        return self.around(x) + self.conv2(self.dropout(F.silu(h)))
 
 
 class Attention(nn.Module):
@@ -114,7 +122,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels):
         super().__init__()
-        self.norm, self.qkv = nn.GroupNorm(8, channels), nn.Conv2d(channels, 3 * channels, kernel_size=1)
+        self.norm, self.qkv = nn.GroupNorm(channels // 4, channels), nn.Conv2d(channels, 3 * channels, kernel_size=1)
         self.out = nn.Conv2d(channels, channels, kernel_size=1)
 
     def forward(self, x):
@@ -124,17 +132,14 @@ class Attention(nn.Module):
 
 
 class UNet(nn.Module):
-    """Noisy images (B, C, H, H) and their t (B,) -> the noise in them (B, C, H, H), e in (3).
-
-    Down to a quarter of the resolution, where a place sees the whole drawing, and up again, where each resolution is handed
-    what the way down knew of places: the arms of the U.
-    """
+    """Noisy images (B, C, H, H) and their t (B,) -> the noise in them (B, C, H, H), e in (3): down to a quarter of the resolution, where
+    a place sees the whole drawing, and up again, handed what the way down knew of places: the arms of the U."""
 
     def __init__(self, channels, width, dropout, chain):
         super().__init__()
         self.register_buffer("a", chain.a.float(), persistent=False)  # moves to the device with the weights, is not one of them
         code, (m1, m2, m4) = 4 * width, (width, 2 * width, 4 * width)
-        self.code = nn.Sequential(nn.Linear(64, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
+        self.code = nn.Sequential(nn.Linear(64 + channels, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
         self.first, self.down1 = nn.Conv2d(channels, m1, kernel_size=3, padding=1), ResBlock(m1, m1, code, dropout)
         self.half1, self.down2 = nn.Conv2d(m1, m1, kernel_size=3, stride=2, padding=1), ResBlock(m1, m2, code, dropout)
         self.half2, self.down3 = nn.Conv2d(m2, m2, kernel_size=3, stride=2, padding=1), ResBlock(m2, m4, code, dropout)
@@ -142,12 +147,12 @@ class UNet(nn.Module):
         self.up3, self.fewer2 = ResBlock(m4 + m4, m4, code, dropout), nn.Conv2d(m4, m2, kernel_size=3, padding=1)
         self.up2, self.fewer1 = ResBlock(m2 + m2, m2, code, dropout), nn.Conv2d(m2, m1, kernel_size=3, padding=1)
         self.up1 = ResBlock(m1 + m1, m1, code, dropout)
-        self.norm, self.last = nn.GroupNorm(8, m1), nn.Conv2d(m1, channels, kernel_size=3, padding=1)
-        for parameter in self.last.parameters():  # f begins as 0: the first guess at the noise is sqrt(1 - a_t) x_t
-            nn.init.zeros_(parameter)
+        self.norm, self.last = nn.GroupNorm(m1 // 4, m1), nn.Conv2d(m1, channels, kernel_size=3, padding=1)
+        nn.init.zeros_(self.last.weight), nn.init.zeros_(self.last.bias)  # f begins as 0: the first guess at the noise is sqrt(1 - a_t) x_t
 
     def forward(self, x, t):
-        code = self.code(time_code(t.float()))  # (B, E)
+        # and of the mean colour: noise averages out in it, so that it is known long before any line; GroupNorm hides it from the blocks
+        code = self.code(torch.cat([time_code(t.float()), 8 * x.mean(dim=(2, 3))], dim=1))  # (B, E)
         h1 = self.down1(self.first(x), code)  # (B, M, H, H)
         h2 = self.down2(self.half1(h1), code)  # (B, 2 M, H/2, H/2)
         h3 = self.down3(self.half2(h2), code)  # (B, 4 M, H/4, H/4)
@@ -163,12 +168,13 @@ class UNet(nn.Module):
 class Chain:
     """The noise's constants, float64 tensors of T + 1 numbers: index t is step t, a[0] = 1. Raises ValueError if a_T >= 1e-3."""
 
-    def __init__(self, schedule, steps):
+    def __init__(self, schedule, steps, channels=1):
         a = torch.cos((torch.linspace(0, 1, steps + 1, dtype=torch.float64) + 0.008) / 1.008 * math.pi / 2) ** 2
         linear = torch.linspace(0.1 / steps, 20 / steps, steps, dtype=torch.float64)  # Ho et al.'s 1e-4 to 0.02 at T = 1,000
         beta = (linear if schedule == "linear" else 1 - a[1:] / a[:-1]).clamp(max=0.999)  # (1), (9); with 1, a_T = 0, and (4) divides by it
-        self.beta = torch.cat([torch.zeros(1, dtype=torch.float64), beta])
-        self.steps, self.a = steps, (1 - self.beta).cumprod(dim=0)
+        a = torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(dim=0)])
+        self.steps, self.a = steps, a / (a + channels * (1 - a))  # a / (1 - a) becomes a C-th of that
+        self.beta = torch.cat([torch.zeros(1, dtype=torch.float64), 1 - self.a[1:] / self.a[:-1]])
         if self.a[-1] >= 1e-3:  # sampling starts from pure noise, which training would never have seen
             raise ValueError(f"x_T still holds {self.a[-1]:.2g} of the image's variance, expected less than 1e-3; use more steps")
 
@@ -196,7 +202,7 @@ def diffusion_loss(net, chain, x0, t, eps, weight="velocity"):
 def train(cfg, data, device, folder):
     """The whole loop; returns (the averaged net, history). Saves itself every few epochs, and continues from there with --resume."""
     torch.manual_seed(cfg.seed)  # of the first weights, and of dropout
-    chain, x_train = Chain(cfg.schedule, cfg.noise_steps), torch.from_numpy(data.x_train)
+    chain, x_train = Chain(cfg.schedule, cfg.noise_steps, data.x_train.shape[1]), torch.from_numpy(data.x_train)
     net = UNet(data.x_train.shape[1], cfg.width, cfg.dropout, chain).to(device)
     per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates; drawings that fill no batch are left out until the next shuffle
     epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
@@ -226,12 +232,10 @@ def train(cfg, data, device, folder):
             with torch.no_grad():  # a memory that grows with the run: else the mean would be of the random first weights
                 for mean, new in zip(average.parameters(), net.parameters()):
                     mean.lerp_(new, 1 - min(cfg.ema, step / (step + 10)))
-        record = {"epoch": epoch, "train_loss": total / len(order), "val_loss": evaluate(cfg, average, chain, data.x_val, device),
-                  "seconds": time.time() - begin}
-        history.append(record)
-        print("epoch {epoch:3d}/{0}  step {1:5d}  loss: train {train_loss:.4f}  validation (mean weights) "
-              "{val_loss:.4f}  {seconds:6.1f} s, {2:.0f} left".format(epochs, step, record["seconds"] / epoch * (epochs - epoch), **record),
-              flush=True)
+        history.append({"epoch": epoch, "train_loss": total / len(order), "seconds": time.time() - begin,
+                        "val_loss": evaluate(cfg, average, chain, data.x_val, device)})
+        print("epoch {epoch:3d}/{0}  step {1:5d}  loss: train {train_loss:.4f}  validation (averaged) {val_loss:.4f}  {seconds:6.1f} s, "
+              "{2:.0f} left".format(epochs, step, (time.time() - begin) * (epochs / epoch - 1), **history[-1]), flush=True)
         if epoch % cfg.save_every == 0 and epoch < epochs:
             checkpoint.save(folder / "checkpoint.pt", cfg, __file__, [rng], states, epoch, step, time.time() - begin, history)
     return average.eval(), history
@@ -269,7 +273,7 @@ def sample_ancestral(cfg, net, chain, x, rng, device):
     return x
 
 
-def sample_ddim(cfg, net, chain, x, rng, device, steps, eta=0.0, path=None):
+def sample_ddim(cfg, net, chain, x, rng, device, steps, eta=0.0, fresh=1.0, path=None):
     """Equation (7): noise x (B, C, H, H) -> images in [-1, 1], in `steps` of the T. path: a list that collects (t, x, x0_hat)."""
     times = torch.linspace(chain.steps, 0, min(steps, chain.steps) + 1).round().long().tolist()  # T, ..., 0
     for t, s in pairwise(times):
@@ -277,28 +281,25 @@ def sample_ddim(cfg, net, chain, x, rng, device, steps, eta=0.0, path=None):
         if path is not None:
             path.append((t, x, x0))
         a, after = chain.a[t].item(), chain.a[s].item()
-        v = min(1 - after, eta ** 2 * (1 - after) / (1 - a) * (1 - a / after))  # 0 at s = 0: no noise at the last step here, too
-        x = math.sqrt(after) * x0 + math.sqrt(max(0.0, 1 - after - v)) * e  # (7)
+        v = (1 - after) * (min(1.0, eta ** 2 / (1 - a) * (1 - a / after)) if after < fresh else 1.0)  # at s = 0: no noise
+        x = math.sqrt(after) * x0 + math.sqrt(1 - after - v) * e  # (7)
         if v > 0:
             x = x + math.sqrt(v) * torch.randn(x.shape, generator=rng).to(device)
     return x
 
 
-def draw(cfg, net, n, shape, device, steps=None, eta=None, ancestral=False, seed=2):
+def draw(cfg, net, n, shape, device, seed=2):
     """n samples uint8 (n, H, W) or (n, H, W, 3); shape (C, H, W)."""
-    rng, chain, parts = torch.Generator().manual_seed(cfg.seed + seed), Chain(cfg.schedule, cfg.noise_steps), []
-    for x in torch.randn(n, *shape, generator=rng).split(250):
-        x = x.to(device)
-        x = (sample_ancestral(cfg, net, chain, x, rng, device) if ancestral else
-             sample_ddim(cfg, net, chain, x, rng, device, steps or cfg.sample_steps, cfg.eta if eta is None else eta))
-        parts.append(x.cpu())
-    return color.to_uint8((torch.cat(parts).clamp(-1, 1) + 1) / 2)
+    rng, chain = torch.Generator().manual_seed(cfg.seed + seed), Chain(cfg.schedule, cfg.noise_steps, shape[0])
+    x = torch.cat([sample_ddim(cfg, net, chain, x.to(device), rng, device, cfg.sample_steps, cfg.eta, cfg.fresh).cpu()
+                   for x in torch.randn(n, *shape, generator=rng).split(250)])
+    return color.to_uint8((x.clamp(-1, 1) + 1) / 2)
 
 
 @torch.no_grad()
 def bound(cfg, net, images, device, per_image=50):
     """Equation (8) in bits per dimension (ln 2 nats a bit, D pixels times channels), on images (N, C, H, H) in [0, 1] with 256 values."""
-    chain, rng = Chain(cfg.schedule, cfg.noise_steps), torch.Generator().manual_seed(cfg.seed + 4)
+    chain, rng = Chain(cfg.schedule, cfg.noise_steps, images.shape[1]), torch.Generator().manual_seed(cfg.seed + 4)
     x0, a = (torch.from_numpy(images) * 2 - 1).to(device), chain.a[-1].item()
     nats = 0.5 * (a * x0 ** 2 - a - math.log(1 - a)).mean().item()  # KL(N(sqrt(a) x0, 1 - a) || N(0, 1)) of one number
     for low, high in pairwise(np.linspace(2, chain.steps + 1, min(per_image, chain.steps - 1) + 1).astype(int).tolist()):  # t > 1, by parts
@@ -328,18 +329,17 @@ def main(cfg):
     net, history = train(cfg, data, device, folder)
     common.save(folder / "history.json", history)
     common.save(folder / "weights.pt", net)
-    path, chain, n, noise = [], Chain(cfg.schedule, cfg.noise_steps), 100 if cfg.quick else 5000, torch.Generator().manual_seed(cfg.seed)
-    samples = draw(cfg, net, n, shape, device)
+    rng, path, chain = torch.Generator().manual_seed(cfg.seed), [], Chain(cfg.schedule, cfg.noise_steps, shape[0])
+    samples = draw(cfg, net, 100 if cfg.quick else 5000, shape, device)
     figures = {"test_loss": evaluate(cfg, net, chain, data.x_test, device), "fid": judge.fid(samples[:len(data.x_test)]),
                "test_bits_per_dimension": bound(cfg, net, np.random.default_rng(0).permutation(data.x_test)[:200], device),
-               "samplers": judge.compare({f"{steps} steps, eta {eta}": lambda s=steps, e=eta: draw(cfg, net, n // 10, shape, device, s, e)
-                                          for steps, eta in ((10, 0), (20, 0), (50, 0), (250, 0), (50, 1), (50, 2), (50, 3))})}
+               "samplers": judge.compare({f"{c.sample_steps} steps, eta {c.eta}" + ", fresh" * (c.fresh < 1): partial(
+                   draw, c, net, len(samples) // 10, shape, device) for c in (replace(cfg, **way) for way in SAMPLERS)})}
     print("test loss {test_loss:.4f}, estimated bound {test_bits_per_dimension:.3f} bits per dimension; FID {fid:.2f}".format(**figures))
     common.save(folder / "samples.npy", samples)
-    common.plot_curves(cfg, folder / "curves.png", history, data.source, f"Diffusion, error of the {cfg.weight}", "squared error",
-                       left={"loss": "loss"})
+    common.plot_curves(cfg, folder / "curves.png", history, data.source, f"Error of the {cfg.weight}", "squared error", {"loss": "loss"})
     charts.plot_samples(cfg, folder / "samples.png", {f"samples, DDIM with {cfg.sample_steps} steps": samples[:84]}, data.source)
-    sample_ddim(cfg, net, chain, torch.randn(12, *shape, generator=noise).to(device), noise, device, cfg.sample_steps, cfg.eta, path)
+    sample_ddim(cfg, net, chain, torch.randn(12, *shape, generator=rng).to(device), rng, device, cfg.sample_steps, cfg.eta, cfg.fresh, path)
     charts.plot_denoising(cfg, folder / "denoising.png", path, data.source)
     charts.plot_samplers(cfg, folder / "steps.png", figures["samplers"], data.source)
     common.finish(cfg, folder, data.source, device, net, history[-1]["seconds"], **figures)

@@ -80,7 +80,7 @@ def load_model(cfg, data, device):
         record = json.loads((folder / "metrics.json").read_text())
         settings = ddpm.Config(**record["config"])
         net = ddpm.UNet(data.x_train.shape[1], settings.width, settings.dropout,
-                        ddpm.Chain(settings.schedule, settings.noise_steps))
+                        ddpm.Chain(settings.schedule, settings.noise_steps, data.x_train.shape[1]))
         net.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError) as error:
         raise common.InputError(f"{folder}: found no finished run ({type(error).__name__}), expected a diffusion model; run 'make {name}', "
@@ -113,7 +113,7 @@ def make_mask(name, size):
 
 def complete(cfg, settings, net, known, mask, way, rng, device):
     """Drawings known (B, C, H, H) in [0, 1], of which mask (1, 1, H, H) tells what may be looked at -> completed, in [0, 1]."""
-    chain = ddpm.Chain(settings.schedule, settings.noise_steps)
+    chain = ddpm.Chain(settings.schedule, settings.noise_steps, known.shape[1])
     y, mask = (known * 2 - 1).to(device) * mask.to(device), mask.to(device)  # what is not known is not even here
 
     def noise():

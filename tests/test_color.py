@@ -220,9 +220,10 @@ def test_without_a_judge_of_its_kind_it_says_how_to_make_one(name, grey, doodles
 
 @pytest.mark.parametrize("name", ["linear", "cosine"])
 @pytest.mark.parametrize("steps", [100, 1000])
-def test_the_closed_form_is_the_iterated_chain(name, steps):
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_closed_form_is_the_iterated_chain(name, steps, channels):
     """Mean and variance of x_t given x_0, one step of (1) after the other, are those of (2); a_T < 1e-3."""
-    chain = ddpm.Chain(name, steps)
+    chain = ddpm.Chain(name, steps, channels)
     mean, variance = 1.0, 0.0
     for t in range(1, steps + 1):
         beta = chain.beta[t].item()
@@ -230,6 +231,28 @@ def test_the_closed_form_is_the_iterated_chain(name, steps):
         assert mean == pytest.approx(math.sqrt(chain.a[t].item()), rel=1e-6, abs=1e-12)
         assert variance == pytest.approx(1 - chain.a[t].item(), rel=1e-9)
     assert chain.a[-1] < 1e-3 and chain.a[0] == 1 and (chain.a.diff() < 0).all() and chain.a.dtype == torch.float64
+
+
+@pytest.mark.parametrize("kind", [ddpm.Chain, cddpm.Chain])
+def test_the_schedules_are_equation_9(kind):
+    """Of one channel the formulas themselves; of three a third of their signal-to-noise ratio, at every step."""
+    t = np.arange(1001) / 1000
+    cosine = np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2
+    expected = {"cosine": cosine / cosine[0], "linear": np.cumprod(1 - np.linspace(0.1, 20, 1000) / 1000)}
+    for name, a in expected.items():
+        np.testing.assert_allclose(kind(name, 1000).a.numpy()[-len(a):][:-1], a[:-1], rtol=1e-9)  # the cosine's last beta is clipped
+        one, three = (kind(name, 1000, channels).a[1:] for channels in (1, 3))
+        torch.testing.assert_close(three / (1 - three), one / (1 - one) / 3, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_net_is_told_the_mean_colour(channels):
+    """Behind the 64 numbers for t: 8 times the mean of each channel, which GroupNorm would take from the blocks."""
+    net, seen = ddpm.UNet(channels, 8, 0.0, ddpm.Chain("cosine", 1000, channels)), []
+    net.code[0].register_forward_hook(lambda layer, given, out: seen.append(given[0]))
+    x = torch.randn(2, channels, 28, 28)
+    net(x, torch.tensor([1, 1000]))
+    torch.testing.assert_close(seen[0][:, 64:], 8 * x.mean(dim=(2, 3)))
 
 
 def test_noise_is_equation_2():
