@@ -28,7 +28,10 @@ section 4.2, for (2); Chung et al., Diffusion posterior sampling, 2023, algorith
 Run:    python -m more.inpaint --data DATA --out OUT [--grey] [--mask top]      (or: make inpaint; needs OUT/ddpm)
 Writes: OUT/inpaint/ (inpaint_grey/) completions.npy, metrics.json; pictures completions, ways; with --sweep sweep.json,
         sweep.md, sweep.png
-Result: not measured yet: it waits for a ddpm.py run of full length
+Result: seed 0, painted, one thread, 5 minutes; 200 test drawings, their left half given, 4 completions each. Replacement, resampling,
+        guidance: seam 1.54, 1.15, 0.86; diversity 0.67, 0.63, 0.58; recognised 74, 80, 83 % (real drawings: 94.5); FID 15, 6.2, 4.9;
+        43, 212, 90 milliseconds a drawing. Replacement leaves lines that stop at the seam; guidance does better than resampling in
+        less than half the time, with a seam that is smoother than a real one, and the least variety
 
 This file imports ddpm.py, as no other model file imports one: it has no model of its own.
 """
@@ -206,7 +209,7 @@ def main(cfg):
     common.save(folder / "completions.npy", np.stack([color.to_uint8(images) for images in drawn["resampling"]]))
     plot_completions(cfg, folder / "completions.png", data, drawn, mask, data.source)
     rows = [{"way": way} | figures[way] for way in drawn]
-    charts.plot_lines(cfg, folder / "ways.png", {"Seam": ("difference across it, over real drawings'", {"seam": "seam"}), "Variety": (
+    charts.plot_lines(cfg, folder / "ways.png", {"Seam": ("difference across it, real = 1", {"seam": "seam"}), "Variety": (
         "ratio to real drawings", {"diversity": "diversity"}), "Recognised": ("share", {"recognised": "recognised"}), "FID": (
             "FID", {"fid": "fid"}), "Cost": ("milliseconds a drawing", {"milliseconds": "milliseconds"})}, rows, "way", data.source)
     common.finish(cfg, folder, data.source, device, net, time.time() - begin, ways=figures)
