@@ -103,7 +103,7 @@ class ResBlock(nn.Module):
         self.around = nn.Conv2d(c_in, c_out, kernel_size=1) if c_in != c_out else nn.Identity()
 
     def forward(self, x, code):
-        gain, shift = self.code(code)[:, :, None, None].chunk(2, dim=1)  # (B, c_out, 1, 1) each
+        gain, shift = self.code(code)[:, :, None, None].chunk(2, dim=1)  # (B, D, 1, 1) each, D = c_out
         h = self.norm2(self.conv1(F.silu(self.norm1(x)))) * (1 + gain) + shift  # not before norm2, which would take a shift away again
         return self.around(x) + self.conv2(self.dropout(F.silu(h)))
 
