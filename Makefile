@@ -24,6 +24,11 @@ OUT    ?= out$(if $(filter-out 0,$(SEED)),_seed$(SEED))
 FLAGS  ?=
 # a file of word vectors in GloVe's text format, for embed_numpy; without it, vectors of the spelling
 GLOVE  ?=
+# on the report's cover; and the folders of other seeds, for spreads
+AUTHOR ?=
+STUDENT_ID ?=
+CODE_LINK ?=
+SEEDS  ?=
 # a folder with MNIST's idx files, for dense_ae and selu_conv_ae; where there is none, more/digits.py puts one there
 MNIST  ?= data/mnist
 # a folder with rt-polarity.pos and rt-polarity.neg, for the text classifiers; without it, sentences of a small grammar
@@ -57,7 +62,7 @@ ARGUMENTS   = --data $(DATA) --out $(OUT) --seed $(SEED) $(QUICK) $(if $(filter 
 RUN         = $(PY) $(1).py $(ARGUMENTS) --device $(DEVICE)
 RUN_MORE    = $(PY) -m more.$(1) $(ARGUMENTS) $(if $(findstring numpy,$(1)),,--device $(DEVICE))
 
-.PHONY: help all scratch colour grey sequences data quick test lint check clean metrics setup FORCE
+.PHONY: help all report scratch colour grey sequences data quick test lint check clean metrics setup FORCE
 .PHONY: $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS)
 .DELETE_ON_ERROR:
 
@@ -69,6 +74,7 @@ help:
 	@echo "make colour    generative models of painted drawings: $(PAINTED) (each a target, too), and their table"
 	@echo "make grey      the same models on grey drawings: $(GREY), and the core's table with them"
 	@echo "make sequences autoencoders of MNIST's digits and the drawings, classifiers of sentences: $(DIGITS) $(TEXTS) (each a target, too)"
+	@echo "make report    OUT/report.pdf from what make all measured: AUTHOR= STUDENT_ID= CODE_LINK=, and SEEDS='out_seed1 out_seed2' for spreads"
 	@echo "make data      put the four .npy files into DATA"
 	@echo "make check     compare OUT with the bands in README.md"
 	@echo "make test      lint and tests;   make lint   ruff alone"
@@ -76,6 +82,9 @@ help:
 	@echo "variables      DATA=$(DATA) OUT=$(OUT) SEED=$(SEED) DEVICE=$(DEVICE) FLAGS=$(FLAGS) GLOVE=$(GLOVE) MNIST=$(MNIST) TEXT=$(TEXT) PY=$(PY)"
 
 all: $(TARGETS) $(TABLE)
+
+report: $(TARGETS) $(TABLE)
+	$(PY) -m report.build --out $(OUT) --author "$(AUTHOR)" --student-id "$(STUDENT_ID)" --code-link "$(CODE_LINK)" $(if $(SEEDS),--seeds $(SEEDS))
 
 scratch: $(foreach s,$(SCRATCH),$(OUT)/$(s)/metrics.json)
 
