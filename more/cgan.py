@@ -23,8 +23,8 @@ Run:    python -m more.cgan --data DATA --out OUT [--grey] [--resume]      (or: 
 Writes: OUT/cgan/ (cgan_grey/) weights.pt, history.json, samples.npy and samples_labels.npy, metrics.json; pictures
         samples, balance, conditions; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
 Result: seed 0, painted, one thread: 5,000 samples, 1,000 a category: FID 2.1 (conv_vae.py's, painted: 42.5; gan.py's 8.6), 92.9 % as
-        asked, diversity within a category 0.97. Some lines fray, and some drawings change hue on the way. Half-way between two
-        categories a drawing is half of each, line by line; cddpm.py's is the one or the other.
+        asked, diversity within a category 0.97. Some lines fray, and some drawings change hue on the way. In the pictures,
+        half-way between two categories a drawing is half of each; cddpm.py's is mostly the one or the other.
 New beside gan.py: y, (4), (5). Gone: the minimax loss, spectral norm, walks through z, the collapse on purpose.
 """
 

@@ -151,7 +151,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.last.weight), nn.init.zeros_(self.last.bias)  # f begins as 0: the first guess at the noise is sqrt(1 - a_t) x_t
 
     def forward(self, x, t):
-        # and of the mean colour: noise averages out in it, so that it is known long before any line; GroupNorm hides it from the blocks
+        # of t and of the mean colour: noise averages out in it, it is known long before any line, and GroupNorm hides it from the blocks
         code = self.code(torch.cat([time_code(t.float()), 8 * x.mean(dim=(2, 3))], dim=1))  # (B, E)
         h1 = self.down1(self.first(x), code)  # (B, M, H, H)
         h2 = self.down2(self.half1(h1), code)  # (B, 2 M, H/2, H/2)
@@ -281,7 +281,7 @@ def sample_ddim(cfg, net, chain, x, rng, device, steps, eta=0.0, fresh=1.0, path
         if path is not None:
             path.append((t, x, x0))
         a, after = chain.a[t].item(), chain.a[s].item()
-        v = (1 - after) * (min(1.0, eta ** 2 / (1 - a) * (1 - a / after)) if after < fresh else 1.0)  # at s = 0: no noise
+        v = (1 - after) * (min(1.0, eta ** 2 / (1 - a) * (1 - a / after)) if after < fresh else 1.0)  # 0 at s = 0: no noise
         x = math.sqrt(after) * x0 + math.sqrt(1 - after - v) * e  # (7)
         if v > 0:
             x = x + math.sqrt(v) * torch.randn(x.shape, generator=rng).to(device)

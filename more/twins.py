@@ -18,13 +18,14 @@ def read_twin(cfg, name, source):
     try:
         record = json.loads((folder / "metrics.json").read_text())
         history, arrays = json.loads((folder / "history.json").read_text()), dict(np.load(folder / "twin.npz"))
+        settings = types.SimpleNamespace(**record["config"])  # settings.lr, as cfg.lr elsewhere
+        same = record["data"] == source and record["seed"] == cfg.seed and record["quick"] == cfg.quick
     except Exception as error:  # a broken file may raise anything
         raise common.InputError(f"{folder}: found no finished run ({type(error).__name__}), expected the twin's; run 'make {name}', or "
                                 f"python -m more.{name} --data DATA --out {cfg.out}") from None
-    same = record["data"] == source and record["seed"] == cfg.seed and record["quick"] == cfg.quick
     common.require(same, folder, "a run on other data, or with another seed or --quick", "the same as here",
                    f"run more.{name} again with these flags")
-    return types.SimpleNamespace(**record["config"]), history, record, arrays  # settings.lr, as cfg.lr elsewhere
+    return settings, history, record, arrays
 
 
 def part(arrays, prefix):

@@ -24,6 +24,7 @@ import torch
 import torch.nn as nn
 from conftest import REAL, ROOT, SCRIPTS
 from sklearn.decomposition import PCA
+from test_scratch import numeric
 
 import classifier
 import common
@@ -986,19 +987,6 @@ def subsets_of_one_category(m, folder):
 
 # -- more/mlp_numpy.py, mlp_torch.py, embed_numpy.py, embed_torch.py and their helpers --
 
-def slope(f, a, h=1e-6):
-    """Difference quotient of a number f() by each entry of the array a, which is changed in place and put back."""
-    found = np.zeros_like(a)
-    for i in np.ndindex(a.shape):
-        kept = a[i]
-        a[i] = kept + h
-        high = f()
-        a[i] = kept - h
-        found[i] = (high - f()) / (2 * h)
-        a[i] = kept
-    return found
-
-
 @experiment
 def logits_overflow(m, folder):
     """Large logits have no finite loss."""
@@ -1009,7 +997,7 @@ def logits_overflow(m, folder):
 def closed_units_learn(m, folder):
     """Below 0, where max(0, a) is flat, the layer hands a gradient back."""
     a, layer = np.array([[-1.0, 2.0]]), m.ReLU()
-    quotient = slope(lambda: layer.forward(a).sum(), a)
+    quotient = numeric(lambda: layer.forward(a).sum(), a)
     layer.forward(a)
     assert quotient == pytest.approx(np.array([[0.0, 1.0]]), abs=1e-6)
     return layer.backward(np.ones_like(a))[0, 0] == 1
@@ -1047,7 +1035,7 @@ def gradient_is_wrong(m, **weights):
     def loss():
         return sum(getattr(cfg, name) * value for name, value in m.loss_terms(cfg, U, V, y)[0].items())
 
-    return not all(np.allclose(d, slope(loss, a), rtol=1e-4, atol=1e-6) for d, a in zip(m.loss_terms(cfg, U, V, y)[1:], (U, V)))
+    return not all(np.allclose(d, numeric(loss, a), rtol=1e-4, atol=1e-6) for d, a in zip(m.loss_terms(cfg, U, V, y)[1:], (U, V)))
 
 
 @experiment

@@ -399,3 +399,15 @@ def test_settings_of_a_twin_are_the_numpy_runs(scratch):
     assert settings.width == mlp_numpy.Config().width and "plain/first/W1" in arrays
     with pytest.raises(common.InputError, match="other data"):
         twins.read_twin(SimpleNamespace(out=str(scratch[1]), seed=1, quick=True), "mlp_numpy", source)
+
+
+@pytest.mark.parametrize("record", ["{}", "[]", '{"config": {}}'])
+def test_a_twin_whose_record_has_another_form_is_refused(record, tmp_path):
+    """Valid JSON of another form: one line, not a KeyError."""
+    folder = tmp_path / "mlp_numpy"
+    folder.mkdir()
+    (folder / "metrics.json").write_text(record)
+    (folder / "history.json").write_text("[]")
+    np.savez(folder / "twin.npz", a=np.zeros(1))
+    with pytest.raises(common.InputError, match="found no finished run"):
+        twins.read_twin(SimpleNamespace(out=tmp_path, seed=0, quick=False), "mlp_numpy", {})
