@@ -17,7 +17,8 @@ Word t is a vector x_t in R^D, looked up in a trainable table; the state is h_t 
 Why (2): through (1) a gradient goes back by d h_t / d h_{t-1} = diag(1 - h_t^2) U. Over k words that is a product of k such
 matrices, which shrinks or grows like their singular values to the power of k. In (2) there is a second way,
 d c_t / d c_{t-1} = diag(f) when the gates are held fixed: no matrix, no tanh, and f may be nearly 1. (3) has one in z.
-Measured after training, on long sentences: the size of d logit / d x_t for a word k words before the end, over that of the last one.
+Measured before and after training, on long sentences: the size of d logit / d x_t for a word k words before the end, over that of the
+last one.
 
 Sentences of a batch are filled up to the same length with PAD. No PAD may change a logit: the cells stop at a sentence's own
 length (pack_padded_sequence), and (6) looks at words only. A test fills up with more, and compares.
@@ -278,7 +279,12 @@ def main(cfg):
     print("\n".join(f"{name}: {value:.3f}" for name, value in others.items()))
     table, models = compare(cfg, text, device, (model, history))
     words = 8 if text.source["source"] == "grammar" else 25  # the grammar's sentences are shorter
-    reach = {name: gradient_by_distance(models[name], text.test, text.vocabulary, device, words) for name in REACH}
+    reach = {"at the first weights": {}, "after training": {}}
+    for name in REACH:
+        torch.manual_seed(cfg.seed)  # the weights that training began with
+        first = TextRNN(replace(cfg, **VARIANTS[name]), 2 + len(text.vocabulary)).to(device)
+        for when, net in zip(reach, (first, models[name])):
+            reach[when][name.split(",")[0]] = gradient_by_distance(net, text.test, text.vocabulary, device, words)
 
     def logits_of(rows):
         return evaluate(model, rows, np.zeros(len(rows), np.int64), text.vocabulary, device)[2].numpy()
@@ -290,14 +296,15 @@ def main(cfg):
                        left={"loss": "loss"}, levels={"test": test_loss})
     charts.plot_variants(cfg, folder / "variants.png", {name: row["test_accuracy"] for name, row in table.items()},
                          {name: row["spread"] for name, row in table.items()}, others, text.source)
-    charts.plot_lines(cfg, folder / "gradients.png", {"How far back the gradient reaches": (
-        "gradient, last word = 1", {name.split(",")[0]: name for name in reach})},
-        [{"words before the end": k} | {name: float(sizes[k]) for name, sizes in reach.items()} for k in range(words)],
-        "words before the end", text.source, log=("How far back the gradient reaches",))
+    charts.plot_lines(cfg, folder / "gradients.png", {f"Gradient, {when}": ("last word = 1", {cell: f"{cell}, {when}" for cell in sizes})
+                                                      for when, sizes in reach.items()},
+                      [{"words before the end": k} | {f"{cell}, {when}": float(size[k]) for when, sizes in reach.items()
+                                                      for cell, size in sizes.items()} for k in range(words)],
+                      "words before the end", text.source, log=[f"Gradient, {when}" for when in reach])
     charts.plot_words(cfg, folder / "words.png", examples, text.source)
     common.finish(cfg, folder, text.source, device, model, history[-1]["seconds"], test_loss=test_loss, test_accuracy=test_accuracy,
-                  baselines=others, variants=table, gradient_by_distance={name: sizes.tolist() for name, sizes in reach.items()},
-                  words=examples)
+                  baselines=others, variants=table, words=examples,
+                  gradient_by_distance={when: {cell: size.tolist() for cell, size in sizes.items()} for when, sizes in reach.items()})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import common
-from report import autoencoders, conditional, front, more, vaes
+from report import autoencoders, choices, conditional, front, more, vaes
 from report.layout import Document
 from report.records import Runs
 from report.references import SOURCES
@@ -36,6 +36,7 @@ def document(runs, author="", student_id="", code_link=""):
     autoencoders.chapter(doc, runs)
     vaes.chapter(doc, runs)
     more.chapter(doc, runs)
+    choices.chapter(doc, runs)
     front.limits(doc, runs)
     front.references(doc)
     return doc

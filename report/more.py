@@ -201,31 +201,13 @@ def section(doc, runs, name, spec, number, folders):
                 doc.figure(f"{folder}_{file}", f"{caption} (`{folder}`).{rest}" + said(record), *plots.pictures(parts))
 
 
-def ablations(doc, runs):
-    """OUT/ablations/*.json, {"title": markup, "data": ..., "quick": ..., "rows": {name: {figure: number}}}, one table a file."""
-    for path in sorted((runs.out / "ablations").glob("*.json")):
-        from report.records import read_json
-        content = read_json(path)
-        header, rows = nested_rows(content.get("rows") if isinstance(content, dict) else None)
-        if rows:
-            record = {"data": {"source": "", "drawings": {}}, "quick": False} | {k: content[k] for k in ("data", "quick") if k in content}
-            yield (f"ablation_{path.stem}", tx.literal(content.get("title", path.stem)) + "." + said(record), header, rows,
-                   "l" + "r" * (len(header) - 1), 8.0)
-
-
 def chapter(doc, runs):
     """Nothing where nothing of more/ has been run."""
     found = {name: variants(runs, name) for name in SPECS}
     found = {name: folders for name, folders in found.items() if folders}
-    tables = list(ablations(doc, runs))
     if found:
         doc.heading("III", "Further models", 1)
         doc.text("Files of `more/` that have a finished run in this OUT, each in brief; the docstring of each derives its equations. FID "
                  "here is measured on all samples of a run, by the judge of its kind of image, and has no spread unless a ± is shown.")
     for number, (name, folders) in enumerate(found.items(), 1):
         section(doc, runs, name, SPECS[name], number, folders)
-    if tables:
-        doc.heading("IV", "What each choice brings", 1)
-        doc.text("Tables of `OUT/ablations/`: the same model with one choice changed at a time.")
-        for table in tables:
-            doc.table(*table)

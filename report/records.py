@@ -15,7 +15,7 @@ import numpy as np
 
 import common
 
-SAME_OVER_SEEDS = {"seed", "out", "data", "device", "files", "resume", "judges"}  # settings that may differ
+SAME_OVER_SEEDS = {"seed", "out", "data", "device", "files", "resume", "judges", "workers"}  # settings that may differ
 
 
 def number(form, value):
