@@ -368,6 +368,7 @@ def plot_curves(cfg, path, history, source, title, unit, left, right=(), levels=
     ax.set(title=title, xlabel="epoch", ylabel=unit, **axis)
     if not axis:  # the first epochs would hide the rest
         ax.set_ylim(top=max(history[len(history) // 20][f"train_{key}"] for key in left))
+    ax.locator_params(axis="x", integer=True)  # there is no epoch 1.5
     if twin:
         twin.set(ylabel=f"{', '.join(right.values())}, {unit}", ylim=(0, None))
         twin.grid(False)

@@ -195,12 +195,16 @@ def plot_samplers(cfg, path, samplers, source):
 def plot_lines(cfg, path, panels, records, x, source, log=()):
     """A panel for each {title: (y label, {label: key})} of records [{x, key, ...}]; log: titles whose y axis is logarithmic."""
     fig, axes = common.figure(1, len(panels), width=max(7, 3.6 * len(panels)), height=3)  # room for the caption
+    labels = {tuple(lines) for _, lines in panels.values()}
+    same = len(labels) == 1 and len(next(iter(labels))) > 1
     for ax, (title, (ylabel, lines)) in zip(axes[0], panels.items()):
         for label, key in lines.items():
             ax.plot([r[x] for r in records], [r[key] for r in records], "o-" if len(records) < 15 else "-", markersize=4, label=label)
         ax.set(title=title, xlabel=x.replace("_", " "), ylabel=ylabel, **({"yscale": "log"} if title in log else {}))
-        if len(lines) > 1:
+        if len(lines) > 1 and not same:
             ax.legend(fontsize=7)
+    if same:  # one legend for all, above the panels, where no line runs through it
+        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(labels.pop()), fontsize=8)
     common.save_figure(cfg, path, fig, source)
 
 
