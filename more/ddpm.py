@@ -85,8 +85,9 @@ class Config(color.Settings):
     sweep: bool = False  # compare settings, each trained for a fifth of `steps`, instead of a run
 
 
-SWEEP = {"as it stands": {}, "w = 1 in (3)": {"weight": "noise"}, "linear schedule": {"schedule": "linear"}, "width 32": {"width": 32},
-         "dropout 0.1": {"dropout": 0.1}, "lr 1e-3": {"lr": 1e-3}, "no mean of the weights": {"ema": 1e-9}, "moved by 2": {"shift": 2}}
+SWEEP = {"as it stands": {}, "w = 1": {"weight": "noise"}, "linear": {"schedule": "linear"}, "width 32": {"width": 32}, "moved by 2": {
+    "shift": 2}, "dropout 0.1": {"dropout": 0.1}, "lr 1e-3": {"lr": 1e-3}, "lr 4e-3": {"lr": 4e-3}, "batches of 32": {"batch_size": 32},
+    "no mean of the weights": {"ema": 1e-9}}
 SAMPLERS = [dict(zip(("sample_steps", "eta", "fresh"), way)) for way in (
     (10, 0, 1), (20, 0, 1), (50, 0, 1), (250, 0, 1), (50, 1, 1), (50, 2, 1), (50, 1.5, 0.5))]
 

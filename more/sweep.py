@@ -11,14 +11,15 @@ import common
 def sweep(cfg, folder, source, settings, run, device):
     """Run every setting, and write sweep.json, sweep.md, sweep.png.
 
-    settings: {name: {field: value}}, changes of cfg; each has a fifth of cfg.steps.
+    settings: {name: {field: value}}, changes of cfg; each has a fifth of cfg.steps, more of them if its batches are smaller.
     run: a function of (cfg, name) that trains and returns {figure: number}.
     """
     rows, begin = {}, time.time()
     for name, changes in settings.items():
         print(f"{name}:", flush=True)
         start = time.time()
-        changes = {"steps": max(1, cfg.steps // 5)} | changes
+        longer = cfg.batch_size / changes["batch_size"] if "batch_size" in changes else 1  # as many images for all
+        changes = {"steps": max(1, round(cfg.steps / 5 * longer))} | changes
         if hasattr(cfg, "save_every"):  # short runs are not continued
             changes |= {"save_every": 10 ** 9, "resume": False}
         rows[name] = run(replace(cfg, **changes), name) | {"seconds": round(time.time() - start, 1)}

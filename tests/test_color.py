@@ -723,6 +723,15 @@ def test_as_asked_is_the_share_of_recognised_samples(judged, doodles):
     assert judge.fid(samples) == pytest.approx(0, abs=1e-3) and judge.diversity(samples) == pytest.approx(1, abs=0.01)
 
 
+def test_settings_are_not_chosen_by_the_test_images(judged, doodles):
+    cfg = gan.Config(data=str(doodles), out=str(judged), grey=True, quick=True, sweep=True)
+    data = color.load(cfg)
+    data.x_test[:] = 0  # whatever is done to them changes nothing
+    samples = color.to_uint8(np.concatenate([data.x_train, data.x_val]))
+    judge = score.Judge(cfg, data, CPU)
+    assert judge.fid(samples) == pytest.approx(0, abs=1e-3) and len(judge.y) == len(data.y_train) + len(data.y_val)
+
+
 @pytest.mark.parametrize("player", [gan, cgan])
 def test_players_train_in_float32(player, doodles, tmp_path):
     """Without autocast's copies: D is called twice before backward(), and spectral norm changes its u in place at each call."""
