@@ -35,7 +35,7 @@ Run:    python -m more.dense_ae --data DATA --out OUT         (or: make dense_ae
 Writes: OUT/dense_ae/ weights.pt, history.json, reconstructions.npy, metrics.json; pictures curves, reconstructions, start
 Result: MNIST, seed 0, one thread, 76 seconds: test MSE 0.0069; PCA with 30 components 0.0177, and needs 83 for as little; the mean image
         0.0675. At the start the variance of h_1, h_2, h_3 is 0.99, 0.98, 0.98 with (4), 0.41, 0.20, 0.12 with PyTorch's default: after a
-        short training that costs 0.0117 in place of 0.0101 (validation)
+        short training that costs 0.0117 in place of 0.0101 (validation). Drawings, moved and mirrored, 43 seconds: 0.0410; PCA 0.0490
 """
 
 import time

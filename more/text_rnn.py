@@ -33,10 +33,11 @@ Papers: Elman 1990 for (1); Hochreiter and Schmidhuber 1997, and Gers et al. 200
 2.3, for (3), with r where torch has it; Schuster and Paliwal 1997 for (4); Bengio et al. 1994 for the vanishing gradient.
 Run:    python -m more.text_rnn --data FOLDER --out OUT [--cell gru]      (or: make text_rnn)
 Writes: OUT/text_rnn/ weights.pt, history.json, metrics.json; pictures curves, variants, gradients, words
-Result: rt-polarity, one thread, 20 minutes for all: by validation the best is the LSTM with one direction and its last state, 0.782; test
-        0.773 +- 0.006 (two seeds); LSTM, GRU and plain cells with two directions and the maximum 0.771, 0.769, 0.744 +- 0.021; GRU, one
-        direction, last state 0.780; three layers 0.746. TF-IDF with logistic regression has 0.777, so that no net wins. The plain
-        cell with its last state learns nothing, 0.506: 10 words back the gradient is 2e-7 of the last word's, in LSTM and GRU 1.0
+Result: rt-polarity, one thread, 16 minutes for all: by validation the best is the GRU with two directions and the maximum, 0.778; test
+        0.767 +- 0.006 (two seeds); LSTM and plain cells likewise 0.765, 0.731 +- 0.035; one direction, last state: GRU 0.771, LSTM 0.761,
+        plain 0.683; three layers 0.746 +- 0.029. TF-IDF with logistic regression has 0.777: no net wins. At the first weights the
+        gradient 10 words back is 0.005 of the last word's in the plain cell and the GRU, 0.11 in the LSTM (its forget gate starts
+        near 1), 20 words back 2e-5, 7e-5, 0.03. Training ends at 1.4, 1.1, 1.1: whoever learns opens the way, and the plain cell barely
 """
 
 import time
