@@ -162,12 +162,13 @@ def plot_twins(cfg, path, histories, table, source):
     common.save_figure(cfg, path, fig, source)
 
 
-def plot_samples(cfg, path, samples, source, columns=14):
-    """{title: uint8 (n, H, W) or (n, H, W, 3)}, each as a grid, side by side."""
+def plot_samples(cfg, path, samples, source, columns=14, row_names=None):
+    """{title: uint8 (n, H, W) or (n, H, W, 3)}, each as a grid, side by side; row_names: {title: one for each row}."""
     rows = max(-(-len(images) // columns) for images in samples.values())
-    fig, axes = common.figure(1, len(samples), width=max(6, 5 * len(samples)), height=0.5 + 0.4 * rows)
+    width = max(6, len(samples) * max(2.6, 0.36 * columns)) + 1.2 * len(row_names or ())
+    fig, axes = common.figure(1, len(samples), width=width, height=0.5 + 0.4 * rows)
     for ax, (title, images) in zip(axes[0], samples.items()):
-        common.show_grid(ax, images[:len(images) // columns * columns] / 255, columns, title)
+        common.show_grid(ax, images[:len(images) // columns * columns] / 255, columns, title, (row_names or {}).get(title, ()))
     common.save_figure(cfg, path, fig, source)
 
 

@@ -13,18 +13,20 @@ as an embedding, E numbers that are learned. Vectors form a space: what do the p
     (8)  in each block: h * (1 + gain_c) + bias_c, for every channel of h, the normalised convolution
     (9)  c = y, one-hot in R^K; or c = W y in R^E, whose column k is the embedding of category k
 
-An embedding is a linear layer without bias on the one-hot: W y picks a column. All layers that read c are affine in c, and K
-points fit into K - 1 dimensions: from E = K - 1 on both kinds can tell categories apart alike; with less, W is a bottleneck.
-Conditions never seen: (1 - t) c_a + t c_b, c_a + c_b, zero, a random vector of the categories' mean length, 5 c_a. (4) does not
-say what they draw. On lines, in sums and at zero c is W of such a mixed y, so there the kinds differ by learned weights alone.
-Colour is alpha * rgb(hue), the hue independent of y. (7) with one channel is cvae.py's. Sharpened each by itself, (0.5, 0.3,
-0.1), orange, would at T = 0.33 become (0.5, 0.07, 0.001), red; (7) changes how bright a pixel is, and keeps its hue.
+An embedding is a linear layer without bias on the one-hot: W y picks a column. All layers that read c are affine in c, and K points fit
+into K - 1 dimensions: from E = K - 1 on both kinds can tell categories apart alike; with less, W is a bottleneck. Conditions never seen:
+(1 - t) c_a + t c_b, c_a + c_b, zero, a random vector of the categories' mean length, 5 c_a. (4) does not say what they draw. On lines, in
+sums and at zero c is W of such a mixed y, so there the kinds differ by learned weights alone.
+Colour is alpha * rgb(hue), the hue independent of y. (7) with one channel is cvae.py's. Sharpened each by itself, (0.5, 0.3, 0.1), orange,
+would at T = 0.33 become (0.5, 0.07, 0.001), red; (7) changes how bright a pixel is, and keeps its hue.
 Net: 4 convolutions down to H/4 x H/4, a layer of 256, and back: 1,784,743 weights with one-hot, 1,781,393 with E = 2 (colour, 28 x 28).
 Papers: Sohn et al. 2015, section 4, for (1) to (4), x and y swapped; Perez et al. (FiLM) 2018, section 2.1, for (8).
 Run:    python -m more.cvae_color --data DATA --out OUT [--grey] [--sweep]      (or: make cvae_color)
-Writes: OUT/cvae_color/ (cvae_color_grey/) metrics.json; curves, reconstructions, samples, conditions.png; of the kind with the lower (4) on
-        validation images weights.pt, history.json, samples.npy, samples_mixture.npy, ..._labels.npy; --sweep: sweep.json, .md, .png
-Result: not measured at its full length yet. After a trial of 600 updates z still held the category (probe 0.59), and c was hardly used
+Writes: OUT/cvae_color/ (cvae_color_grey/) metrics.json; curves, reconstructions, samples, conditions.png; of the kind with the lower (4)
+        on validation images weights.pt, history.json, samples.npy, samples_mixture.npy, their _labels.npy; --sweep: sweep.json, .md, .png
+Result: seed 0, one thread, 9 minutes for both: test -ELBO 457.5 nats with one-hot, 459.6 with E = 2; samples of the prior taken for what
+        was asked 58, 44 %, of the mixtures 86 %; FID 42, 45 and 13, 11. z holds the category (a linear probe finds it in 50, 62 %) and
+        contradicts c. Halfway between two 56, 52 % are taken for one of them, of sums 61, 63 %; 5 c, one-hot, draws noise
 New beside cvae.py: C channels, any H and K, (7), (9), conditions never seen, and whether z holds hue and category.
 """
 
@@ -177,8 +179,7 @@ def train(cfg, model, data, device):
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
     # One cycle (Smith and Topin 2019): up for a tenth of the time, then down to nearly 0; Adam's beta1 goes the other way.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, total_steps=max(11, epochs * per_epoch), pct_start=0.1)
-    data_rng = torch.Generator().manual_seed(cfg.seed)  # its own: both kinds of condition see the same batches
-    history, begin = [], time.time()
+    data_rng, history, begin = torch.Generator().manual_seed(cfg.seed), [], time.time()  # both kinds of condition see the same batches
     for epoch in range(1, epochs + 1):
         model.train()
         x_epoch = common.augment(x_train, data_rng, cfg.shift)  # moved and mirrored anew each epoch
@@ -213,8 +214,7 @@ def train(cfg, model, data, device):
 def evaluate(cfg, model, images, labels, device):
     """The terms of (4) on images (N, C, H, H), with one sampled z each (z = mu would flatter it), and the codes (N, L)."""
     model.eval()  # BatchNorm uses its running statistics, so that a result does not depend on the batch; train() goes back each epoch
-    rng = torch.Generator().manual_seed(cfg.seed + 1)  # the same eps at every call, so that figures can be compared
-    total, parts = 0.0, []
+    rng, total, parts = torch.Generator().manual_seed(cfg.seed + 1), 0.0, []  # the same eps at every call: figures can be compared
     for x, label in zip(torch.from_numpy(images).split(500), torch.from_numpy(labels).split(500)):
         x, c = x.to(device), model.vectors()[label].to(device)  # (B, C, H, H), (B, E)
         with common.autocast(cfg, device):
@@ -252,9 +252,8 @@ def sample_mixture(cfg, mu, logvar, n):
 
 def conditions(cfg, model, judge, device):
     """{condition: its c (P, E), one for each of at most 5 pairs (a, b) of categories, and what the judge takes samples under it for}."""
-    k, found = model.vectors(), {}  # (K, E)
-    a = np.arange(min(5, len(k)))
-    b, rng = (a + 1) % len(a), torch.Generator().manual_seed(cfg.seed + 5)
+    k, found, rng = model.vectors(), {}, torch.Generator().manual_seed(cfg.seed + 5)  # k (K, E)
+    a, b = (np.roll(np.arange(min(5, len(k))), -shift) for shift in (0, 1))  # each category and the next
     random = F.normalize(torch.randn(k[a].shape, generator=rng), dim=1)  # (P, E), of length 1
     z = torch.randn(10 if cfg.quick else 100, cfg.latent_dim, generator=rng)  # the same under all conditions
     for name, c in ({f"{t:.3f}": torch.lerp(k[a], k[b], t) for t in torch.linspace(0, 1, 9)} | {
@@ -334,15 +333,16 @@ def main(cfg):
     charts.plot_samples(cfg, folder / "reconstructions.png", {name: x[::max(1, len(x) // 35)] for name, x in both.items()}, data.source, 5)
     rows = np.concatenate([np.flatnonzero(labels == k)[:12] for k in range(min(8, len(data.classes)))])
     charts.plot_samples(cfg, folder / "samples.png", {f"{name}, a row a category": x[rows] for name, x in samples.items()}, data.source, 12)
-    z, shown = torch.randn(9, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 4)), {}
+    z, shown, names = torch.randn(9, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 4)), {}, {}
+    short = [name[:9] for name in data.classes[:5]]
     for kind, (_, network, *_) in done.items():
         c = {name: torch.tensor(record["c"]) for name, record in results[kind]["conditions"].items()}
         rest = torch.cat([c["0.000"], c["sum"], *(c[name][:1] for name in ("zero", "random", "far"))]).repeat_interleave(9, dim=0)
         way = torch.stack(list(c.values())[:9], dim=1).flatten(0, 1)  # nine for each pair
-        shown[f"{kind}, a column is one z:\ncategories, sums of each and the next,\nzero, random, 5 c"] = decode(
-            cfg, network, z.repeat(len(rest) // 9, 1), rest, device)
-        shown[f"{kind}, one z:\na row from a category to the next"] = decode(cfg, network, z[:1].repeat(len(way), 1), way, device)
-    charts.plot_samples(cfg, folder / "conditions.png", shown, data.source, 9)
+        names[f"{kind}: a column is one z"] = [*short, *(f"sum with {b}" for b in short[1:] + short[:1]), "zero", "random", "5 c"]
+        shown[f"{kind}: a column is one z"] = decode(cfg, network, z.repeat(len(rest) // 9, 1), rest, device)
+        shown[f"{kind}: one z, to the next"] = decode(cfg, network, z[:1].repeat(len(way), 1), way, device)
+    charts.plot_samples(cfg, folder / "conditions.png", shown, data.source, 9, names)
     common.finish(cfg, folder, data.source, device, model, history[-1]["seconds"], kept=kept, kinds=results, **figures)
 
 
