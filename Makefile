@@ -3,7 +3,7 @@
 #   data -> classifier ------------------------.--------------------.
 #      |--> rnn_ae                             |                    |
 #      |--> conv_ae                            |                    |
-#      |--> rnn_vae -> conv_vae -> metrics of both VAEs -> cvae -> metrics of all
+#      |--> rnn_vae -> conv_vae -> metrics of both VAEs -> cvae -> metrics of all -> report.pdf
 #      `--> mlp_numpy -> mlp_torch,  embed_numpy -> embed_torch          (make scratch; not in make all)
 #
 #   digits -> dense_ae -> selu_conv_ae,  text_rnn,  text_cnn                                (make sequences)
@@ -39,6 +39,7 @@ ifeq ($(origin PY),undefined)
 PY     := .venv/bin/python
 VENV   := .venv/ready
 TOOLS  := .venv/tools
+BOOK   := .venv/book
 endif
 
 SCRIPTS    := classifier rnn_ae conv_ae rnn_vae conv_vae cvae
@@ -55,36 +56,49 @@ COLOR_JUDGE := $(OUT)/color/classifier/metrics.json
 COLOR_TABLE := $(OUT)/metrics/color.json
 VAE_TABLE  := $(OUT)/metrics/vaes.json
 TABLE      := $(OUT)/metrics/metrics.json
+REPORT     := $(OUT)/report.pdf
+ABLATIONS  := $(OUT)/ablations/metrics.json
 DATA_FILES := $(foreach s,train test,$(DATA)/$(s)_images.npy $(DATA)/$(s)_labels.npy)
 DATA_READY := $(OUT)/data.txt
 QUICK      ?=
 ARGUMENTS   = --data $(DATA) --out $(OUT) --seed $(SEED) $(QUICK) $(if $(filter $(1) $(1)_grey all,$(MAKECMDGOALS)),$(FLAGS))
 RUN         = $(PY) $(1).py $(ARGUMENTS) --device $(DEVICE)
 RUN_MORE    = $(PY) -m more.$(1) $(ARGUMENTS) $(if $(findstring numpy,$(1)),,--device $(DEVICE))
+RUN_REPORT  = $(PY) -m report.$(1) $(ARGUMENTS) --device $(DEVICE)
 
-.PHONY: help all report scratch colour grey sequences data quick test lint check clean metrics setup FORCE
+.PHONY: help all report book ablations scratch colour grey sequences data quick test lint check clean metrics setup FORCE
 .PHONY: $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS)
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make all       set up, get the data, train and score everything: pictures and figures in OUT"
+	@echo "make all       set up, get the data, train and score everything: pictures and figures in OUT, and OUT/report.pdf"
 	@echo "make quick     the same on little data, in a few minutes, into out_quick: does it all run?"
 	@echo "make SCRIPT    one of: $(SCRIPTS) metrics (and what it needs)"
 	@echo "make scratch   classification from scratch: $(SCRATCH) (each a target, too)"
 	@echo "make colour    generative models of painted drawings: $(PAINTED) (each a target, too), and their table"
 	@echo "make grey      the same models on grey drawings: $(GREY), and the core's table with them"
 	@echo "make sequences autoencoders of MNIST's digits and the drawings, classifiers of sentences: $(DIGITS) $(TEXTS) (each a target, too)"
-	@echo "make report    OUT/report.pdf from what make all measured: AUTHOR= STUDENT_ID= CODE_LINK=, and SEEDS='out_seed1 out_seed2' for spreads"
+	@echo "make report    OUT/report.pdf again, from what has been measured: AUTHOR= STUDENT_ID= CODE_LINK=, and SEEDS='out_seed1 out_seed2' for spreads"
+	@echo "make ablations what each choice brings (latent size, likelihood, beta, width ...): tables and plots, three seeds each, about 40 minutes"
+	@echo "make book      OUT/book/index.html: the sources as a site to read, with the pictures of the runs that are in OUT"
 	@echo "make data      put the four .npy files into DATA"
 	@echo "make check     compare OUT with the bands in README.md"
 	@echo "make test      lint and tests;   make lint   ruff alone"
 	@echo "make clean     delete OUT and out_quick (not the data, not .venv)"
 	@echo "variables      DATA=$(DATA) OUT=$(OUT) SEED=$(SEED) DEVICE=$(DEVICE) FLAGS=$(FLAGS) GLOVE=$(GLOVE) MNIST=$(MNIST) TEXT=$(TEXT) PY=$(PY)"
 
-all: $(TARGETS) $(TABLE)
+all: $(TARGETS) $(TABLE) $(REPORT)
 
-report: $(TARGETS) $(TABLE)
+report: $(REPORT)
+
+# asked for by name it is always built anew: AUTHOR and the rest are no files whose age make could see
+$(REPORT): $(TARGETS) $(TABLE) $(wildcard report/*.py) $(if $(filter report,$(MAKECMDGOALS)),FORCE)
 	$(PY) -m report.build --out $(OUT) --author "$(AUTHOR)" --student-id "$(STUDENT_ID)" --code-link "$(CODE_LINK)" $(if $(SEEDS),--seeds $(SEEDS))
+
+# trains nothing: it shows what is there
+book: | $(BOOK)
+	@mkdir -p $(OUT)
+	$(PY) -m book.build --out $(OUT)
 
 scratch: $(foreach s,$(SCRATCH),$(OUT)/$(s)/metrics.json)
 
@@ -104,7 +118,11 @@ setup: $(VENV)
 	.venv/bin/python -m pip install --quiet -r requirements.txt
 	@touch $@
 
-.venv/tools: .venv/ready tests/requirements.txt
+.venv/book: .venv/ready book/requirements.txt
+	.venv/bin/python -m pip install --quiet -r book/requirements.txt
+	@touch $@
+
+.venv/tools: .venv/book tests/requirements.txt
 	.venv/bin/python -m pip install --quiet -r tests/requirements.txt
 	@touch $@
 
@@ -226,13 +244,22 @@ $(OUT)/drawings/selu_conv_ae/metrics.json: $(OUT)/drawings/dense_ae/metrics.json
 $(foreach s,$(TEXTS),$(OUT)/$(s)/metrics.json): $(OUT)/%/metrics.json: more/%.py more/sentences.py more/charts.py
 	$(PY) -m more.$* --data "$(TEXT)" --out $(OUT) $(call ELSEWHERE,$*)
 
+# ---- what each choice brings ----
+
+ablations: $(ABLATIONS)
+
+# not part of all; a run that is done and still fits is not done again, so that an interrupted one goes on where it was
+$(ABLATIONS): report/ablations.py report/trials.py conv_ae.py rnn_ae.py rnn_vae.py conv_vae.py classifier.py metrics.py more/score.py \
+	common.py $(DATA_READY) $(OUT)/classifier/metrics.json | $(VENV)
+	$(call RUN_REPORT,ablations)
+
 # ---- one script ----
 
 # make conv_vae: the file above; with FLAGS it always runs, because other flags are another result
 $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS): %: $(OUT)/%/metrics.json
 metrics: $(TABLE)
 ifneq ($(FLAGS),)
-$(foreach s,$(filter $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS),$(MAKECMDGOALS)),$(OUT)/$(s)/metrics.json) $(if $(filter metrics,$(MAKECMDGOALS)),$(TABLE)): FORCE
+$(foreach s,$(filter $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS),$(MAKECMDGOALS)),$(OUT)/$(s)/metrics.json) $(if $(filter metrics,$(MAKECMDGOALS)),$(TABLE)) $(if $(filter ablations,$(MAKECMDGOALS)),$(ABLATIONS)): FORCE
 endif
 FORCE:
 

@@ -35,7 +35,7 @@ def project(tmp_path_factory):
         shutil.copy(ROOT / name, folder)
     (folder / "data").mkdir()
     shutil.copy(ROOT / "data" / "quickdraw.py", folder / "data")
-    for name in ("tests", "more"):
+    for name in ("tests", "more", "report"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
@@ -99,7 +99,18 @@ def test_quick_runs_the_chain_in_order(built, project):
 
 def test_a_rerun_does_nothing(built, project, doodles):
     done = again(project, doodles)
-    assert done.returncode == 0 and started(done) == [] and "quickdraw.py" not in done.stdout
+    assert done.returncode == 0 and started(done) == [] and "quickdraw.py" not in done.stdout and "report.build" not in done.stdout
+
+
+def test_all_ends_with_the_report(built, project, doodles):
+    assert (project / "out_quick" / "report.pdf").read_bytes()[:5] == b"%PDF-"
+    before = (project / "report" / "text.py").stat()
+    touch(project / "report" / "text.py")
+    done = again(project, doodles)
+    assert started(done) == [] and done.stdout.count("report.build") == 1
+    os.utime(project / "report" / "text.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+    named = make(project, "-n", "report", "OUT=out_quick", "QUICK=--quick", f"DATA={doodles}", f"PY={sys.executable}", "AUTHOR=A B")
+    assert started(named) == [] and '--author "A B"' in named.stdout  # what is on the cover may have changed
 
 
 @pytest.mark.parametrize("touched, rerun", [
