@@ -259,7 +259,7 @@ def measure(cfg, model, data, known, judge, prior, device):
     """All figures of one run: on test images, on the known drawings, and of samples from the prior."""
     test, seen = (evaluate(cfg, model, images, device) for images in (data.x_test, known[0]))
     few, z = prior[:len(data.x_test)], seen["z"].numpy()
-    p = np.atleast_2d(np.corrcoef(z.T.astype(float)))  # (L, L); of z without any dependence (10) is about L^2 / 4 N, 0.04 nats
+    p = np.atleast_2d(np.corrcoef(z.T.astype(float)))  # (L, L); of z without any dependence (10) is about L^2 / (4 N), 0.04 nats
     turn = np.linalg.qr(np.random.default_rng(cfg.seed).normal(size=p.shape))[0]  # (L, L), orthogonal
     return {"beta": cfg.beta} | {f"test_{name}": test[name] for name in ("reconstruction", "kl", "kl_per_latent")} | {
         "test_elbo": -test["reconstruction"] - test["kl"], "active_latents": test["active"], "known_kl": seen["kl"],

@@ -18,15 +18,15 @@ noise x_T ~ N(0, I) is taken back, step by step, to a drawing that nobody drew. 
     (9)  linear: beta_t from 0.1/T to 20/T;  cosine: a_t = cos^2((t/T + 0.008) / 1.008 * pi/2) / (its value at t = 0);
          then, for C channels, a_t / (1 - a_t) is divided by C: they show the same lines, and noise averages out over them
 
-Why f: at t = T x_t is noise alone, at t = 1 nearly the drawing. sqrt(1 - a_t) x_t is a good guess of eps that costs nothing, and f
-looks for the rest, u = sqrt(a_t) eps - sqrt(1 - a_t) x_0, as large at every t; without f, (4) divides e's error by almost 0 near T.
-|eps - e|^2 = a_t |u - f|^2: w_t = 1 / a_t makes (3) the error of u. With w_t = 1, as Ho et al. have it, large t hardly count, where it
-is decided what to draw: FID 25, not 20, of a first net. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)).
+Why f: at t = T, x_t is noise alone, at t = 1 nearly the drawing. sqrt(1 - a_t) x_t is a good guess of eps that costs nothing, and f looks
+for the rest, u = sqrt(a_t) eps - sqrt(1 - a_t) x_0, as large at every t; without f, (4) divides e's error by almost 0 near T. |eps - e|^2
+= a_t |u - f|^2: w_t = 1 / a_t makes (3) the error of u. With w_t = 1, as Ho et al. have it, large t hardly count, where it is decided what
+to draw. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)).
 
-Why more noise than (5)'s: for the right x_0 any v up to 1 - a_s gives x_s the distribution (2). The net's x0_hat is not right, and what
-it got wrong is in x_s, through e. Fresh noise in place of e lets the next steps forget it. While there is more noise in x_t than
-drawing, x0_hat is a mean of many drawings, and new noise alone would forget what was decided, too: eta = 1.5. Later x0_hat is nearly
-the drawing, and all noise may be new: fresh = 1/2. Painted, 50 steps, FID to the training drawings: 7.4; eta = 2 throughout: 10.0.
+Why more noise than (5)'s: for the right x_0 any v up to 1 - a_s gives x_s the distribution (2). The net's x0_hat is not right, and what it
+got wrong is in x_s, through e. Fresh noise in place of e lets the next steps forget it. While there is more noise in x_t than drawing,
+x0_hat is a mean of many drawings, and new noise alone would forget what was decided, too: eta = 1.5. Later x0_hat is nearly the drawing,
+and all noise may be new: fresh = 1/2.
 
 Score matching: grad ln q(x_t | x_0) = -eps / sqrt(1 - a_t), and what (3) learns is the mean of eps given x_t; so -e / sqrt(1 - a_t)
 is the score grad ln q(x_t) (Vincent 2011; Song and Ermon 2019): (6) climbs, with noise, the density of ever less noisy drawings.
@@ -36,8 +36,8 @@ Run:    python -m more.ddpm --data DATA --out OUT [--grey] [--resume]      (or: 
 Writes: OUT/ddpm/ (ddpm_grey/) weights.pt, history.json, samples.npy, metrics.json; pictures curves, samples,
         denoising, steps; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
 Result: seed 0, one thread, 30 minutes: FID painted 8.0 (conv_vae.py: 42.5), grey 2.7 (52.9); bound 2.02, 2.30 bits. 500 samples, painted,
-        eta 0, 10, 20, 50, 250 steps: 23, 22, 21, 21; 50 steps, eta 1, 2, as set: 16, 8.5, 7.2. 3,000 updates, eta 2, all channels alike in
-        (9): t added before norm2, pairs of channels 58; gain and shift 45; and the mean colour 40; and groups of four 31
+        eta 0, 10, 20, 50, 250 steps: 23, 22, 21, 21; 50 steps, eta 1, 2, as set: 16, 8.5, 7.2. --sweep, 2,000 updates: 33; w_t = 1 49,
+        linear 52, lr 1e-3 49, dropout 46, moved 47, width 32 25 (2.5 times the time). More in docs/settings.md
 """
 
 import copy

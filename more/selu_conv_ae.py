@@ -134,7 +134,7 @@ def initialise(layer):
     n = layer.weight[0].numel()  # weight is (out, in) or (out, in, k, k)
     if isinstance(layer, nn.ConvTranspose2d):
         # weight is (in, out, k, k): PyTorch's initialisers take that for (out, in, k, k). An input is spread over k k outputs, of which
-        # there are s s for each input: an output is the sum of k k / s s terms for each input channel, on average.
+        # there are s s for each input: an output is the sum of (k / s)^2 terms for each input channel, on average.
         n = layer.in_channels * (layer.kernel_size[0] / layer.stride[0]) ** 2
     nn.init.normal_(layer.weight, std=n ** -0.5)  # (6)
     nn.init.zeros_(layer.bias)
