@@ -384,8 +384,8 @@ def test_pictures_stand_beside_the_code_that_draws_them(made):
     assert alt == ("Latent of conv_vae. Between test drawings, along single latents, and how many nats each latent carries. "
                    "Quick, Draw! drawings: 2,880 to train, 320 to validate, 800 to test; seed 0")
     assert found["pictures/conv_vae/curves.png"].attrs["alt"].startswith(
-        "Curves of conv_vae. Convolutional VAE; nats a drawing. Terms of the loss by epoch, training dashed and validation solid; right: terms "
-        "on an axis of their own. At the end: test mse 0.0303; test elbo \u2212201.3. Quick, Draw!")
+        "Curves of conv_vae. Convolutional VAE; nats a drawing. Terms of the loss by epoch, training dashed and validation solid; right: "
+        "terms on an axis of their own. At the end: test mse 0.0303; test elbo \u2212201.3. Quick, Draw!")
     alt = found["pictures/conv_vae/reconstructions.png"].attrs["alt"]
     assert "z = mu. The first three test drawings of each category, always the same. Quick" in alt and "{" not in alt
     assert found["pictures/conv_vae/unheard_of.png"].above("gallery")  # no line names it
