@@ -44,6 +44,9 @@ def test_commands_of_the_readme(command, doodles):
         common.parse(importlib.import_module(words[1][:-3]).Config, words[2:])
     elif words[:2] == ["python", "-m"] and words[2].startswith("more."):
         common.parse(importlib.import_module(words[2]).Config, words[3:])
+    elif words[:3] == ["python", "-m", "docs.quiz"]:
+        importlib.import_module("docs.quiz")
+        assert all(word in ("--exam", "10") or (ROOT / word).exists() for word in words[3:])
     else:
         assert words[0] in ("git", "cd", "cp", "pip") or words[:3] == ["python", "-m", "pip"], command
 
