@@ -1,19 +1,15 @@
 """The book: every line of the sources in it once, links that lead somewhere, and its pages in a real browser."""
 
 import base64
-import contextlib
 import filecmp
 import json
 import os
 import re
 import shutil
-import socket
 import struct
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import zlib
 from functools import cache
 from html.parser import HTMLParser
@@ -21,6 +17,7 @@ from itertools import pairwise
 
 import pytest
 from conftest import ROOT, run
+from selenium import webdriver
 
 import common
 from book import build, pages, runs, siblings, source
@@ -569,42 +566,21 @@ def test_make_book_trains_nothing():
 # ---- a real browser ----
 
 class Browser:
-    """Chromium by chromedriver's protocol (W3C WebDriver), a request a step."""
+    """Chromium without a window, driven by Selenium."""
 
     def __init__(self):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.root = f"http://127.0.0.1:{s.getsockname()[1]}"
-        command = [DRIVER, f"--port={self.root.rpartition(':')[2]}"]
-        self.driver, self.session = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), ""
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
-        options = {"binary": CHROMIUM, "args": flags}
-        end = time.monotonic() + 60
-        while not self.session:
-            try:
-                answer = self.call("POST", "/session", {"capabilities": {"alwaysMatch": {
-                    "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}})
-                self.session = f"/session/{answer['sessionId']}"
-            except OSError:
-                assert time.monotonic() < end and self.driver.poll() is None, "chromedriver does not answer"
-                time.sleep(0.1)
-
-    def call(self, method, path, body=None):
-        request = urllib.request.Request(self.root + path, None if body is None else json.dumps(body).encode(), method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read().decode()[:400]) from None
-
-    def do(self, path, **body):
-        return self.call("POST", self.session + path, body)
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
 
     def js(self, script, *args):
-        return self.do("/execute/sync", script=script, args=list(args))
+        return self.driver.execute_script(script, *args)
 
     def tell(self, command, **params):
-        return self.do("/goog/cdp/execute", cmd=command, params=params)
+        return self.driver.execute_cdp_cmd(command, params)
 
     def size(self, width):
         self.tell("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
@@ -614,21 +590,14 @@ class Browser:
         self.tell("Emulation.setEmulatedMedia", media=kind, features=wanted)
 
     def open(self, path, anchor=""):
-        self.do("/url", url="about:blank")  # else another #anchor of a page is no new page
-        self.do("/url", url=path.as_uri() + anchor)
+        self.driver.get("about:blank")  # else another #anchor of a page is no new page
+        self.driver.get(path.as_uri() + anchor)
 
     def press(self, keys):
-        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
-        self.do("/actions", actions=[{"type": "key", "id": "keyboard", "actions": actions}])
+        webdriver.ActionChains(self.driver, duration=0).send_keys(keys).perform()
 
     def log(self):
-        return [entry["message"] for entry in self.do("/se/log", type="browser")]
-
-    def close(self):
-        with contextlib.suppress(AssertionError, OSError):
-            self.call("DELETE", self.session)
-        self.driver.terminate()
-        self.driver.wait(timeout=30)
+        return [entry["message"] for entry in self.driver.get_log("browser")]
 
 
 @pytest.fixture(scope="module")
@@ -637,7 +606,7 @@ def started():
         pytest.skip("no chromium and chromedriver here, so no browser sees the pages (Debian: apt-get install chromium chromium-driver)")
     browser = Browser()
     yield browser
-    browser.close()
+    browser.driver.quit()
 
 
 @pytest.fixture
