@@ -146,3 +146,5 @@ if __name__ == "__main__":
         main()
     except (common.InputError, quiz.InputError) as error:
         sys.exit(print(f"book: error: {error}", file=sys.stderr) or 2)
+    except KeyboardInterrupt:
+        sys.exit(print("\ninterrupted: the book is as it was before", file=sys.stderr) or 130)

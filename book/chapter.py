@@ -122,7 +122,8 @@ class Chapter:
             head = (f'<h2 id="L{section.line}" data-lines="{section.line}-{section.line}"><a class="self" href="#L{section.line}">'
                     f"{number}{escape(section.title)}</a></h2>")
             return f'<section id="{name}">{head}\n{self.rows(section)}</section>'
-        return f'<section id="section-0"><h2 class="quiet">Imports and names</h2>\n{self.rows(section)}</section>'
+        name = "Imports and names" if len(self.file.sections) > 1 else "The code"
+        return f'<section id="section-0"><h2 class="quiet">{name}</h2>\n{self.rows(section)}</section>'
 
     def aside(self):
         file = self.file

@@ -29,6 +29,7 @@ def coloured(text, comment=None):
 def line(number, text, shown, classes="", target=""):
     """One line of a file, with its number as an anchor. target: where it stands, if it is quoted elsewhere."""
     blank = " blank" * (not text.strip())
+    shown = re.sub("^ +", r'<span class="in">\g<0></span>', shown)  # on a phone it is narrower
     where, stop = ("", "") if target else (f' id="L{number}" data-line="{number}"', ' tabindex="-1"')  # no stop: each line would be one
     return (f'<div class="line{blank}{classes}"{where}{indent_style(text)}><a class="n" href="{target or f"#L{number}"}"{stop}>{number}</a>'
             f"<code>{shown}</code></div>")

@@ -57,7 +57,8 @@ def in_line(source, formula, close):
     if len(source) > LONG and len(parts) > 1 and understood(parts):
         return "<wbr>".join([*(in_line(part, math(part), "") for part in parts[:-1]), in_line(parts[-1], math(parts[-1]), close)])
     formula = formula.replace("<math>", f'<math alttext="{escape(source)}">', 1)
-    return f'<span class="long">{formula}</span>{close}' if len(source) > LONG else f'<span class="tied">{formula}{close}</span>'
+    formula = f'<span class="long">{formula}</span>' if len(source) > LONG else formula
+    return f'<span class="tied">{formula}{close}</span>'
 
 
 def running(text, links, here=""):

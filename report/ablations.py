@@ -1,8 +1,8 @@
 """What each choice brings: one setting changed at a time, three seeds each, in tables and plots.
 
 The tables of results compare finished models; this file compares the settings that they rest on. Within a group everything but one
-setting is the same: data, number of updates, seeds, judge. A run is shorter than a model's own, so that the order of the settings
-counts and not the figures; what wants longer training (a wide net, an LSTM) is a little at a disadvantage.
+setting is the same: data, number of updates, seeds, judge. A run is much shorter than a model's own, so that the order of the settings
+counts and not the figures; what wants longer training (a wide or deep net, many latents, an LSTM) is at a disadvantage.
 
     latents_ae, latents_vae   numbers in a code, of conv_ae.py beside PCA and of conv_vae.py
     likelihood                of conv_vae.py. Nats of different likelihoods are not comparable (of a density, and of no density at all),
@@ -21,8 +21,8 @@ Run:    python -m report.ablations --data DATA --out OUT [--only beta,width]    
         in two processes of one thread each on the CPU; the figures depend neither on their number nor on the order
 Writes: OUT/ablations/runs/*.json as each run ends: one that is there and fits (settings, seed, data, judge, sources, versions) is not
         done again; NAME.json, NAME.md, NAME.png of each group; metrics.json last. make report shows them
-Result: not run at its full length yet. 93 runs of 990 updates should take about 37 minutes on 2 cores of an AMD EPYC: 4.1 s of one core
-        for an update of each run, and 6 minutes of one core for validating, sampling and judging
+Result: not run at its full length yet. 90 runs should take about 39 minutes on 2 cores of an AMD EPYC: of one core 55 minutes for 352
+        updates (360 of autoencoders) of 81 runs, 14 for 1,440 updates of the 9 of rnn_ae.py, 8 for sampling and judging
 """
 
 import time
@@ -45,7 +45,7 @@ from report.trials import Trial, fingerprint, material, read_run, run_all
 
 @dataclass(frozen=True)
 class Config(common.Settings):
-    steps: int = 1000  # weight updates of each run, in whole epochs; a third of a model's own
+    steps: int = 360  # weight updates of each run, in whole epochs (recurrent: four times as many); 1,000 would take 100 minutes
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
     seeds: int = 3  # runs of each setting: with --seed, --seed + 1 and so on
     samples: int = 5000  # drawings for each FID; 500 with --quick
@@ -56,7 +56,7 @@ class Config(common.Settings):
 # ---- 2. Groups ----------------------------------------------------------------------------------------------------
 
 LATENTS, COMPONENTS = (2, 4, 8, 16, 32, 64, 128), (1, 5, 10, 20, 40, 80)
-BETAS, WIDTHS, DEPTHS = (0.25, 0.5, 1, 2, 4, 8), (8, 16, 32), (3, 4, 5, 6)
+BETAS, WIDTHS, DEPTHS = (0.25, 0.5, 1, 2, 4, 8), (8, 16, 32), (3, 4, 5)
 PRIOR = (("", 0, None),)
 # A Gaussian's mean is the same at every T, a Bernoulli's is not: likelihoods are compared at T = 1, too, where neither is sharpened.
 LIKELIHOOD = PRIOR + (("_at_1", 0, 1.0), ("_mixture", conv_vae.Config.components, None),
@@ -112,9 +112,9 @@ def varied(field, values, ways=PRIOR):
             "base": f"{used:g}" if isinstance(used, float | int) else used}
 
 
-def autoencoders(model, rows):
+def autoencoders(model, rows, longer=1):
     """Rows of an autoencoder, from {setting: changes}."""
-    return {name: (Trial(model, tuple(changes.items())), "") for name, changes in rows.items()}
+    return {name: (Trial(model, tuple(changes.items()), longer=longer), "") for name, changes in rows.items()}
 
 
 GROUPS = {
@@ -137,9 +137,10 @@ GROUPS = {
                      (*VAE, "parameters"), "conv_vae", False, "Decoder, its first weights and batches are the same"),
     "recurrent": Group("Cell and summary of rnn_ae", "", autoencoders("rnn_ae", {
         "GRU, every row": {"cell": "GRU", "summary": "rows"}, "LSTM, every row": {"cell": "LSTM", "summary": "rows"},
-        "GRU, last row": {"cell": "GRU", "summary": "last"}}), ("mse", "parameters"),
+        "GRU, last row": {"cell": "GRU", "summary": "last"}}, longer=4), ("mse", "parameters"),
         f"{rnn_ae.Config.cell}, {'every' if rnn_ae.Config.summary == 'rows' else 'last'} row", False,
-        "The code reads every row's state, or each direction's last; one learning rate for all"),
+        "The code reads every row's state, or each direction's last; one learning rate for all; more updates than elsewhere, because "
+        "recurrent nets leave the mean drawing late"),
     "components": Group("Gaussians of conv_vae's mixture", "components", {str(n): (IN_USE, f"_mixture_{n}") for n in COMPONENTS},
                         ("fid", "fid_training"), str(conv_vae.Config.components),
                         note="The mixture is fitted to training codes: a copy of these would be best against the training drawings, "

@@ -53,6 +53,7 @@ class Trial:
     model: str  # a key of MODULES
     changes: tuple = ()  # (field, value) pairs of its Config that are not as in the file
     depth: int = 4  # convolutions in each half of conv_vae; 4: as in the file
+    longer: int = 1  # times as many updates as the ablation's other runs
     ways: tuple = ()  # (suffix of the figure, Gaussians of the mixture or 0 for the prior, T or None for the file's)
 
     @property
@@ -62,9 +63,13 @@ class Trial:
 
     @property
     def cost(self):
-        """Milliseconds an update on one thread of an AMD EPYC, about: long runs go first, and the time left is guessed from it."""
+        """How long it takes, about: milliseconds an update of a run that has one of two cores of an AMD EPYC, times how many updates.
+
+        Long runs go first, and the time left is guessed from it.
+        """
         width = dict(self.changes).get("width", 16)
-        return {"conv_ae": 25, "conv_vae": 45, "rnn_ae": 50, "rnn_vae": 75}[self.model] * (width / 16) ** 1.5 * (0.6 + 0.1 * self.depth)
+        update = {"conv_ae": 79, "conv_vae": 123, "rnn_ae": 65, "rnn_vae": 144}[self.model]
+        return self.longer * update * (width / 16) ** 1.2 * (0.6 + 0.1 * self.depth)
 
 
 # ---- The network ------------------------------------------------------------------------------------------------
@@ -110,7 +115,7 @@ def material(data, out, quick, device):
 def model_settings(cfg, trial, seed):
     """The model's own Config with what the ablation's says, and with the trial's changes."""
     return MODULES[trial.model].Config(data=cfg.data, out=cfg.out, seed=seed, device=cfg.device, precision=cfg.precision, quick=cfg.quick,
-                                       steps=cfg.steps, epochs=cfg.epochs, **dict(trial.changes))
+                                       steps=trial.longer * cfg.steps, epochs=cfg.epochs, **dict(trial.changes))
 
 
 def autoencoder_figures(trial, settings, model, data, device):
