@@ -36,7 +36,7 @@ Writes: OUT/ddpm/ (ddpm_grey/) weights.pt, history.json, samples.npy, metrics.js
         denoising, steps; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
 Result: seed 0, one thread, 30 minutes: FID painted 8.0 (conv_vae.py: 42.5), grey 2.7 (52.9); bound 2.02, 2.30 bits. 500 samples, painted,
         eta 0, 10, 20, 50, 250 steps: 23, 22, 21, 21; 50 steps, eta 1, 2, as set: 16, 8.5, 7.2. --sweep, 2,000 updates: 33; w_t = 1 49,
-        linear 52, lr 1e-3 49, dropout 46, moved 47, width 32 25 (2.5 times the time). More in docs/settings.md
+        linear 52, lr 1e-3 49, dropout 46, moved 47, width 32 25 (2.5 times the time), batches of 32 24: docs/settings.md
 """
 
 import copy
