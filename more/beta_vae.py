@@ -22,7 +22,7 @@ Why a large beta makes the codes independent. With the aggregate posterior, the 
 Only I(x; z) tells the decoder which image it is; TC and D cost beta a nat and tell it nothing: the dearer, the less. A latent whose nats
 lower R by less than beta each is switched off. Independent is not yet meaningful: turn a code that is N(0, I), and it still is. That
 single latents follow single factors rests on (1), where the covariance is diagonal (Rolinek et al. 2019); data alone cannot settle it
-(Locatello et al. 2019). Here test drawings are moved and painted by known v_k: is each in a latent of its own? I from histograms:
+(Locatello et al. 2019). Here test drawings are moved and painted by known v_k: is each in its own latent? I is read off histograms:
 
     (11)  MIG = mean over k of [I(z_(1); v_k) - I(z_(2); v_k)] / H(v_k)     z_(i): the i-th best latent for v_k
 
