@@ -61,9 +61,9 @@ class Config(color.Settings):
     noise_steps: int = 1000  # T
     weight: Literal["velocity", "noise"] = "velocity"  # w_t in (2): 1 / a_t, or 1
     dropout: float = 0.0  # in the residual blocks; 0.1 costs a sixth of the time
-    steps: int = 10000  # weight updates; fixed, so that any number of drawings takes about the same time
+    steps: int = 20000  # weight updates; fixed, so that any number of drawings takes about the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
-    batch_size: int = 64  # drawings an update
+    batch_size: int = 32  # drawings an update; as in ddpm.py, where it was searched
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
     ema: float = 0.999  # the weights that draw are a mean over the last tenth of the updates so far, or 1 / (1 - ema) if that is fewer
     shift: int = 0  # pixels by up to which training drawings are moved; 0: what it sees moved it draws moved, unlike the real ones
