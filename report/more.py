@@ -3,6 +3,7 @@
 A Spec says in words and equations what a file does; the figures and pictures come from the run. No outcome stands in here.
 """
 
+import math
 from dataclasses import dataclass
 
 from report import plots
@@ -146,9 +147,19 @@ def nested_rows(entry):
         return [], []
     entry = {name: row if isinstance(row, dict) else {"value": row} for name, row in entry.items()}
     columns = list(dict.fromkeys(key for row in entry.values() for key in row if dig(row, key) is not None))[:7]
+    forms = {c: column_form([dig(row, c) for row in entry.values()]) for c in columns}
     return ["", *(column_name(c) for c in columns)], [
-        [tx.literal(name), *(Value(dig(row, c), n=1).show("{:.3g}") if dig(row, c) is not None else "\u2013" for c in columns)]
+        [tx.literal(name), *(Value(dig(row, c), n=1).show(forms[c]) if dig(row, c) is not None else "\u2013" for c in columns)]
         for name, row in entry.items()]
+
+
+def column_form(values):
+    """One format for a column: three digits of its largest number, more where its smallest would show none, five places at most."""
+    sizes = [abs(v) for v in values if v is not None and math.isfinite(v) and v]
+    if all(size == round(size) for size in sizes):
+        return "{:,.0f}"
+    places = max(2 - math.floor(math.log10(max(sizes))), -math.floor(math.log10(min(sizes))))
+    return f"{{:,.{min(max(places, 0), 5)}f}}"
 
 
 def comments(runs, name, folder):
@@ -178,15 +189,16 @@ def comments(runs, name, folder):
 def section(doc, runs, name, spec, number, folders):
     doc.heading(f"III.{number}", spec.title)
     doc.text(f"`more/{name}.py`. {spec.words}")
-    for i, math in enumerate(spec.equations):
-        doc.equation(f"{name}_{i}", math)
+    for i, equation in enumerate(spec.equations):
+        doc.equation(f"{name}_{i}", equation)
     records = [runs.record(folder) for folder in folders]
-    rows = [[tx.literal(label), *(runs.value(folder, *keys).show(form) for folder in folders)]
-            for label, (keys, form) in (spec.figures or {}).items()]
-    rows = [row for row in rows if set(row[1:]) != {"\u2013"}]
-    if rows:
-        doc.table(name, f"{spec.title}: figures of the run{'s' * (len(folders) > 1)}." + said(*records),
-                  ["", *(f"`{folder}`" for folder in folders)], rows, "l" + "r" * len(folders))
+    columns = [[tx.literal(label), *(runs.value(folder, *keys).show(form) for folder in folders)]
+               for label, (keys, form) in (spec.figures or {}).items()]
+    columns = [["", *(f"`{folder}`" for folder in folders)], *(column for column in columns if set(column[1:]) != {"\u2013"})]
+    if len(columns) > 1:
+        header, *rows = map(list, zip(*columns))  # a row a run: low tables
+        doc.table(name, f"{spec.title}: figures of the run{'s' * (len(folders) > 1)}." + said(*records), header, rows,
+                  "l" + "r" * (len(header) - 1))
     for folder, record in zip(folders, records):
         for key, caption in (spec.nested or {}).items():
             header, rows = nested_rows(record.get(key))
