@@ -20,18 +20,17 @@ Why a large beta makes the codes independent. With the aggregate posterior, the 
     (10)  TC of a Gaussian with correlation matrix P:  -1/2 ln det P        the linear part of TC
 
 Only I(x; z) tells the decoder which image it is; TC and D cost beta a nat and tell it nothing: the dearer, the less. A latent whose nats
-lower R by less than beta each is switched off. Independent is not yet meaningful: turn a code that is N(0, I), and it still is. That
+lower R by less than beta each is switched off: dR = -beta dKL. Independent is not meaningful yet: turn N(0, I), and it still is. That
 single latents follow single factors rests on (1), where the covariance is diagonal (Rolinek et al. 2019); data alone cannot settle it
 (Locatello et al. 2019). Here test drawings are moved and painted by known v_k: is each in its own latent? I is read off histograms:
 
     (11)  MIG = mean over k of [I(z_(1); v_k) - I(z_(2); v_k)] / H(v_k)     z_(i): the i-th best latent for v_k
 
 Hue is a circle: one latent cannot go around it without a jump, two can (sine and cosine), so its gap is the one between the best latent
-and the third. The same codes turned at random are the floor: they know as much, but their axes mean nothing. What MIG cannot see: factors
-that nobody named; a factor that many latents share, which scores 0; a latent with two factors, which scores no less than two with one
-each.
+and the third. The floor: the active latents turned at random (mean of ten); together they know as much, but their axes mean nothing.
+MIG cannot see a factor that nobody named, or that many latents share (0), nor that one latent has two: these count like two latents.
 What fails. Small beta: samples from N(0, I) fall where q(z) is not. Large beta: few latents are left, and all drawings blur into one. I(x;
-z) is at most ln N = 8.3; what KL has above that is mostly TC, because N clouds do not fill the space: then read (10).
+z) is at most ln N = 8.3; what KL has above that is booked as TC, though it sharpens x_hat: then read (10), to which dead latents add 0.
 Papers: Higgins et al. 2017 for (4); Chen et al. 2018, equation 2 for (9), section 4 for (11); Hoffman and Johnson 2016 for (8).
 Run:    python -m more.beta_vae --data DATA --out OUT [--grey] [--betas 1,4]      (or: make beta_vae)
 Writes: OUT/beta_vae/ (beta_vae_grey/) history.json, metrics.json; of --beta weights.pt, samples.npy; pictures betas, correlation,
@@ -171,7 +170,7 @@ def train(cfg, data, device):
                 logits, mu, logvar = model(x)  # (1), (2), (3)
             r = reconstruction(logits, x).mean()  # (5)
             kl = kl_divergence(mu, logvar).sum(dim=1).mean()  # (6): sum over latents, mean over images
-            loss = r + cfg.beta * kl  # (4); one lr for all beta: Adam's step hardly depends on the loss's scale
+            loss = r + cfg.beta * kl  # (4); one lr for all beta: Adam's step hardly follows the gradient's size, only its direction
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -211,7 +210,7 @@ def decode(cfg, model, z, device, temperature=1.0):
     model.eval()
     with common.autocast(cfg, device):
         logits = torch.cat([model.decoder(part.to(device)).float().cpu() for part in z.split(500)])
-    v = logits.amax(dim=1, keepdim=True)  # by differences of logarithms: where surely nothing is, the quotient would be 0 / 0
+    v = logits.amax(dim=1, keepdim=True)  # one factor for all channels: T moves brightness, not hue. Logarithms: 0 / 0 at v = -104
     return color.to_uint8(torch.sigmoid(logits) * torch.exp(F.logsigmoid(v / temperature) - F.logsigmoid(v)))  # (7)
 
 
@@ -221,7 +220,7 @@ def known_factors(cfg, data):
     pick = rng.permutation(len(data.x_test))[np.arange(n) % len(data.x_test)]  # all in turn, then again with other amounts
     (dx, dy), padded = rng.integers(-s, s + 1, size=(2, n)), np.pad(data.x_test[pick], ((0, 0), (0, 0), (s, s), (s, s)))
     x = np.stack([image[:, s - v:s - v + cfg.size, s - u:s - u + cfg.size] for image, u, v in zip(padded, dx, dy)])  # (N, C, H, H)
-    factors = {"x": dx + s, "y": dy + s, "category": data.y_test[pick]}
+    factors = ({"x": dx + s, "y": dy + s} if s else {}) | {"category": data.y_test[pick]}
     if "painted" in data.source.get("name", ""):  # pictures that came in colour have no hue to replace
         hue = rng.random(n)
         x = color.paint(x.max(axis=1, keepdims=True), hue)  # a painted drawing's brightest channel is its ink
@@ -230,7 +229,7 @@ def known_factors(cfg, data):
 
 
 def decompose(mu, logvar, rng, draws=1000):
-    """Equations (8) and (9) in nats: the density of q(z) is exact, a mixture of N clouds; the mean is over `draws` of its z."""
+    """Equations (8) and (9) in nats: q(z) of these N is exact, a mixture; the mean is over `draws` of its z: near known_kl, not equal."""
     own, log_n, log_2pi = torch.randperm(len(mu), generator=rng)[:draws], np.log(len(mu)), np.log(2 * np.pi)
     z, terms = mu[own] + torch.exp(0.5 * logvar[own]) * torch.randn(mu[own].shape, generator=rng), torch.zeros(3)
     for part, i in zip(z.split(50), own.split(50)):
@@ -250,7 +249,7 @@ def gaps(z, factors):
     for name, v in factors.items():
         joints = [np.histogram2d(column, v, bins=(20, v.max() + 1))[0] / len(z) for column in z.T]
         shares[name] = [float(1 + (entropy(p.sum(axis=1)) - entropy(p.ravel())) / entropy(p.sum(axis=0))) for p in joints]  # I / H(v)
-        best = sorted([*shares[name], 0.0, 0.0], reverse=True)
+        best = sorted([*shares[name], 0.0, 0.0, 0.0], reverse=True)  # if few latents are alive
         gap[name] = best[0] - best[2 if name == "hue" else 1]  # (11)
     return {"mig": float(np.mean(list(gap.values()))), "gap": gap, "shares": shares}
 
@@ -258,14 +257,15 @@ def gaps(z, factors):
 def measure(cfg, model, data, known, judge, prior, device):
     """All figures of one run: on test images, on the known drawings, and of samples from the prior."""
     test, seen = (evaluate(cfg, model, images, device) for images in (data.x_test, known[0]))
-    few, z = prior[:len(data.x_test)], seen["z"].numpy()
-    p = np.atleast_2d(np.corrcoef(z.T.astype(float)))  # (L, L); of z without any dependence (10) is about L^2 / (4 N), 0.04 nats
-    turn = np.linalg.qr(np.random.default_rng(cfg.seed).normal(size=p.shape))[0]  # (L, L), orthogonal
+    few, z, rng = prior[:len(data.x_test)], seen["z"].numpy(), np.random.default_rng(cfg.seed)
+    p = np.atleast_2d(np.corrcoef(z.T.astype(float)))  # (L, L); of independent z (10) is about sum r^2 / 2, E r^2 = 1/N: L^2 / (4 N), 0.04
+    alive = z[:, np.array(seen["kl_per_latent"]) > 0.01]  # a dead latent in a turn would add noise, and the floor would be too low
+    turns = [np.linalg.qr(rng.normal(size=(alive.shape[1],) * 2))[0] for _ in range(10)]  # orthogonal
     return {"beta": cfg.beta} | {f"test_{name}": test[name] for name in ("reconstruction", "kl", "kl_per_latent")} | {
         "test_elbo": -test["reconstruction"] - test["kl"], "active_latents": test["active"], "known_kl": seen["kl"],
         "fid": judge.fid(decode(cfg, model, few, device, cfg.temperature)), "fid_x_hat": judge.fid(decode(cfg, model, few, device)),
         "correlation": p.tolist(), "gaussian_tc": float(-0.5 * np.linalg.slogdet(p)[1]),  # (10)
-        "mig_turned": gaps(z @ turn, known[1])["mig"], **gaps(z, known[1]),
+        "mig_turned": float(np.mean([gaps(alive @ turn, known[1])["mig"] for turn in turns])), **gaps(z, known[1]),
         **decompose(seen["mu"], seen["logvar"], torch.Generator().manual_seed(cfg.seed + 5))}
 
 

@@ -53,9 +53,9 @@ class Config(color.Settings):
     latent_dim: int = 64  # L
     width: int = 16  # M; G has 4 M, 2 M, M channels on its way up, D the reverse on its way down
     r1: float = 1.0  # gamma in (6)
-    r1_every: int = 8  # updates of D between two with (6), which then counts so many times
+    r1_every: int = 8  # every so many updates (6) is added, so many times as strong
     project: float = 1.0  # weight of (4)'s second part; 0: D does not know y
-    smooth: float = 0.0  # real images are labelled 1 - smooth: D is not asked to be surer than that
+    smooth: float = 0.0  # labels 1 - smooth of real images; of drawn ones 0: else D would praise G where no real image is
     ema: float = 0.998  # c in (6)
     lr: float = 1e-3  # learning rate of G
     lr_ratio: float = 1.0  # D's over G's
@@ -169,7 +169,7 @@ def train(cfg, data, device, folder):
     mean, x_train, y_train = copy.deepcopy(g).requires_grad_(False), torch.from_numpy(data.x_train), one_hot(data.y_train, data)
     per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates
     epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
-    # beta1 = 0.5 (Radford et al., section 3): the loss of each is moved by the other, so that old gradients soon mean little
+    # betas lower than usual (beta1 as in Radford et al., section 4): the loss of each is moved by the other, old gradients soon mean little
     optimizer_g = torch.optim.Adam(g.parameters(), lr=cfg.lr, betas=(0.5, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=cfg.lr * cfg.lr_ratio, betas=(0.5, 0.99))
     rng = torch.Generator().manual_seed(cfg.seed)
@@ -178,7 +178,7 @@ def train(cfg, data, device, folder):
     history, step, begin = kept["history"], kept["step"], time.time() - kept["seconds"]
     for epoch in range(kept["epoch"] + 1, epochs + 1):
         g.train(), d.train()
-        x_epoch = common.augment(x_train, rng, 0, cfg.mirror)
+        x_epoch = common.augment(x_train, rng, 0, cfg.mirror)  # real ones only: G may learn to draw mirrored images, not moved ones
         order, sums = torch.randperm(len(x_train), generator=rng)[:per_epoch * cfg.batch_size], np.zeros(4)
         for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}, step {step}"):
             real, y = x_epoch[batch].to(device), y_train[batch].to(device)  # (B, C, H, H), (B, K)
@@ -193,9 +193,9 @@ def train(cfg, data, device, folder):
             optimizer_d.zero_grad()
             (loss_d + penalty).backward()
             optimizer_d.step()
-            d.requires_grad_(False)  # G's step: the gradient goes through D, and not into it
+            d.requires_grad_(False)  # G's step: through D, not into it. To save time: zero_grad() would throw D's gradients away
             with common.autocast(cfg, device):
-                judged = d(translate(drawn, cfg.translate, rng), y)  # D has moved on: it judges the same images anew
+                judged = d(translate(drawn, cfg.translate, rng), y)  # moved, as D is used to; D has learned, and judges them anew
             loss_g = generator_loss(judged)  # (3)
             optimizer_g.zero_grad()
             loss_g.backward()
@@ -208,7 +208,7 @@ def train(cfg, data, device, folder):
                     average.lerp_(new, 1 - min(cfg.ema, step / (step + 10))) if average.is_floating_point() else average.copy_(new)
             sums += [loss_d.item(), loss_g.item(), logits[0].sigmoid().mean().item(), logits[1].sigmoid().mean().item()]
         g.eval(), d.eval()  # looking must change nothing
-        with torch.no_grad():  # what D says of images that it has not seen: far below `real`, and it knows the training images by heart
+        with torch.no_grad():  # of images it has not seen, in place (`real`: moved): far below `real`, and it knows these by heart
             on_val = d(torch.from_numpy(data.x_val[:500]).to(device), one_hot(data.y_val[:500], data).to(device)).sigmoid().mean().item()
         names = ("discriminator_loss", "generator_loss", "d_real", "d_drawn")
         history.append({"epoch": epoch, "seconds": time.time() - begin, "d_validation": on_val}

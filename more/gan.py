@@ -11,13 +11,13 @@ learns comes through the discriminator D, which is shown real images and G's and
     (6)  W <- W / s(W),  s the largest singular value of each of D's weights, as a matrix     spectral norm: nor anywhere else
     (7)  W_mean <- c W_mean + (1 - c) W                                     mean of G's weights; it draws the samples
 
-For the best D, p_real / (p_real + p_G), V is 2 JS(p_real, p_G) - ln 4: G then minimises the Jensen-Shannon distance, and
-at p_G = p_real D says 1/2 and loses ln 4 = 1.386. Not the other way round: a D that is too weak loses ln 4 as well.
+For the best D, p_real / (p_real + p_G), V is 2 JS(p_real, p_G) - ln 4: by (3) G then minimises the Jensen-Shannon divergence (by (4)
+not quite), and at p_G = p_real D says 1/2 and loses ln 4 = 1.386. Not the other way round: a D that is too weak loses ln 4 as well.
 (3) and (4) have the same fixed point and gradients of the same direction for each image, but not of the same size: of an
 image that D surely rejects (D = 0.01) (3) hands back -0.01 and (4) -0.99: (3) listens to those that fool D already.
 
 Why (5): real and drawn images lie on surfaces that hardly meet, so that a D that tells them perfectly always exists, a cliff between
-the two: flat wherever G's images are, and G learns nothing. And once G does draw real images, a steep D drives it away again.
+the two, and flat wherever G's images are: (4) mends dL/dd, not dd/dx, which is 0. And once G draws real images, a steep D drives it away.
 
 Nothing here says how good G is: the losses of two players tell who is ahead. FID tells; so does the eye.
 
@@ -29,18 +29,18 @@ Mode collapse: nothing in (4) asks for variety. If G is trained on while D stand
 be quick), all z move to the few images that D likes best. Shown on purpose at the end, and measured: diversity (1 is that of real
 images), and the entropy of the categories that the judge sees: in 50 updates the diversity fell from 0.97 to 0.34.
 
-Papers: Goodfellow et al. 2014, section 3 for (4), 4.1 for the best D; Radford et al. (DCGAN) 2016, section 3; Mescheder et al. 2018,
+Papers: Goodfellow et al. 2014, section 3 for (4), 4.1 for the best D; Radford et al. (DCGAN) 2016, sections 3, 4; Mescheder et al. 2018,
 section 4.1, equation 9, for (5); Miyato et al. 2018, section 2.1, for (6); Salimans et al. 2016, section 3.4, for smooth labels;
 Heusel et al. 2017, section 2, for two rates; Arjovsky and Bottou 2017, section 2, for the two surfaces.
 
 Run:    python -m more.gan --data DATA --out OUT [--grey] [--resume]      (or: make gan)
 Writes: OUT/gan/ (gan_grey/) weights.pt, history.json, samples.npy, metrics.json; pictures samples, balance,
         latent, collapse; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
-Result: seed 0, one thread: FID on 2,880 painted drawings 8.6 (conv_vae.py's, painted: 42.5), diversity 0.96; in grey 13.0 (52.9), 0.98;
+Result: seed 0, one thread, 2,880 drawings: FID of 800 samples, painted, 8.6 (conv_vae.py's: 42.5), diversity 0.96; grey 13.0 (52.9), 0.98;
         15 minutes each. The settings come from trials of 3,000 updates in grey: FID 89 with (6), M = 32, rates 2e-4 (G) and 4e-4 (D); 34
         with (5), M = 32, 5e-4 for both; 46, in half the time, with (5), M = 16, 1e-3. Rates and penalty changed together; no sweep yet.
-        In the first epoch, where D is ahead, (3) hands G a gradient a sixth the size of (4)'s; from the twentieth on D is near 1/2, held
-        back by (5), and the two are alike. D's loss stays at 1.31 to 1.33 then, below ln 4, and tells nothing while FID falls.
+        In the first epoch, where D is ahead, (3) hands G a gradient a sixth the size of (4)'s; from the twentieth on D is near 1/2 and
+        the two are alike. D's loss stays at 1.31 to 1.33 then, below ln 4, and tells nothing while FID falls.
 """
 
 import copy
@@ -70,9 +70,9 @@ class Config(color.Settings):
     width: int = 16  # M; G has 4 M, 2 M, M channels on its way up, D the reverse on its way down
     loss: Literal["non_saturating", "minimax"] = "non_saturating"  # (4) or (3)
     r1: float = 1.0  # gamma in (5)
-    r1_every: int = 8  # updates of D between two with (5), which then counts so many times (Karras et al. 2020): it costs a second backward
+    r1_every: int = 8  # every so many updates (5) is added, so many times as strong (Karras et al. 2020): it costs a second backward
     spectral: Literal["on", "off"] = "off"  # (6): on, with --r1 0, in place of (5)
-    smooth: float = 0.0  # real images are labelled 1 - smooth: D is not asked to be surer than that
+    smooth: float = 0.0  # labels 1 - smooth of real images; of drawn ones 0: else D would praise G where no real image is
     ema: float = 0.998  # c in (7)
     lr: float = 1e-3  # learning rate of G
     lr_ratio: float = 1.0  # D's over G's
@@ -183,7 +183,7 @@ def generator_loss(drawn, kind):
 
 def steepness(d, real):
     """E |grad_x d(x)|^2 of (5) at images (B, C, H, H); a gradient passes through it, to D's weights."""
-    real = real.detach().requires_grad_(True)
+    real = real.detach().requires_grad_(True)  # a leaf of its own: the caller's tensor is not marked
     gradient, = torch.autograd.grad(d(real).sum(), real, create_graph=True)  # of the sum: each logit depends on its own image only
     return (gradient ** 2).sum(dim=(1, 2, 3)).mean()
 
@@ -197,7 +197,7 @@ def train(cfg, data, device, folder):
     mean, x_train = copy.deepcopy(g).requires_grad_(False), torch.from_numpy(data.x_train)
     per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates
     epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
-    # beta1 = 0.5 (Radford et al., section 3): the loss of each is moved by the other, so that old gradients soon mean little
+    # betas lower than usual (beta1 as in Radford et al., section 4): the loss of each is moved by the other, old gradients soon mean little
     optimizer_g = torch.optim.Adam(g.parameters(), lr=cfg.lr, betas=(0.5, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=cfg.lr * cfg.lr_ratio, betas=(0.5, 0.99))
     rng = torch.Generator().manual_seed(cfg.seed)
@@ -206,7 +206,7 @@ def train(cfg, data, device, folder):
     history, step, begin = kept["history"], kept["step"], time.time() - kept["seconds"]
     for epoch in range(kept["epoch"] + 1, epochs + 1):
         g.train(), d.train()
-        x_epoch = common.augment(x_train, rng, 0, cfg.mirror)
+        x_epoch = common.augment(x_train, rng, 0, cfg.mirror)  # real ones only: G may learn to draw mirrored images, not moved ones
         order, sums = torch.randperm(len(x_train), generator=rng)[:per_epoch * cfg.batch_size], np.zeros(4)
         for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}, step {step}"):
             real = x_epoch[batch].to(device)  # (B, C, H, H)
@@ -221,9 +221,9 @@ def train(cfg, data, device, folder):
             optimizer_d.zero_grad()
             (loss_d + penalty).backward()
             optimizer_d.step()
-            d.requires_grad_(False)  # G's step: the gradient goes through D, and not into it
+            d.requires_grad_(False)  # G's step: through D, not into it. To save time: zero_grad() would throw D's gradients away
             with common.autocast(cfg, device):
-                judged = d(translate(drawn, cfg.translate, rng))  # D has moved on: it judges the same images anew
+                judged = d(translate(drawn, cfg.translate, rng))  # moved, as D is used to; D has learned, and judges them anew
             loss_g = generator_loss(judged, cfg.loss)  # (3) or (4)
             optimizer_g.zero_grad()
             loss_g.backward()
@@ -236,7 +236,7 @@ def train(cfg, data, device, folder):
                     average.lerp_(new, 1 - min(cfg.ema, step / (step + 10))) if average.is_floating_point() else average.copy_(new)
             sums += [loss_d.item(), loss_g.item(), logits[0].sigmoid().mean().item(), logits[1].sigmoid().mean().item()]
         g.eval(), d.eval()  # looking must change nothing
-        with torch.no_grad():  # what D says of images that it has not seen: far below `real`, and it knows the training images by heart
+        with torch.no_grad():  # of images it has not seen, in place (`real`: moved): far below `real`, and it knows these by heart
             on_val = torch.sigmoid(d(torch.from_numpy(data.x_val[:500]).to(device))).mean().item()
         names = ("discriminator_loss", "generator_loss", "d_real", "d_drawn")
         history.append({"epoch": epoch, "seconds": time.time() - begin, "d_validation": on_val}
@@ -250,7 +250,7 @@ def train(cfg, data, device, folder):
 
 
 def gradient_sizes(cfg, g, d, device):
-    """{loss: norm of its gradient by G's weights}, both losses on the same z: how much of what D knows reaches G."""
+    """{loss: norm of its gradient by G's weights}, on one z, in eval mode, not moved; grad(), not backward(): no .grad is touched."""
     z, sizes = torch.randn(cfg.batch_size, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3)).to(device), {}
     judged = d(g(z))
     for kind in ("non_saturating", "minimax"):
@@ -278,7 +278,7 @@ def collapse(cfg, g, d, judge, device, updates):
         if step % max(1, updates // 10) == 0:
             samples = draw(g, look, device)
             share = np.bincount(judge.look(samples)[0].argmax(axis=1)) / len(samples)  # of each category that the judge sees
-            entropy = -float((share * np.log(np.maximum(share, 1e-12))).sum())  # ln K: all alike; 0: one category
+            entropy = -float((share * np.log(np.maximum(share, 1e-12))).sum())  # ln K: all K equally often; 0: one only
             record.append({"updates": step, "diversity": judge.diversity(samples), "entropy": entropy})
             shown.append(samples[:14])
             g.train()

@@ -1,7 +1,7 @@
 """Inpainting: half of a drawing is given, the diffusion model of ddpm.py draws the rest. Nothing is trained here.
 
 The model knows p(x); wanted is p(x | known pixels). m is 1 where a pixel is known, and y is the known drawing. Three ways to
-make the reverse chain respect it, all in `steps` steps t -> s of ddpm.py's equation (7) with eta = 1:
+make the reverse chain respect it, all in `steps` steps t -> s of ddpm.py's equation (7) with eta = 1, fresh = 1, as in the papers:
 
     (1)  replacement: after every step  x_s <- m * [sqrt(a_s) y + sqrt(1 - a_s) eps] + (1 - m) * x_s
     (2)  resampling (RePaint): after (1) back to t,  x_t = sqrt(a_t / a_s) x_s + sqrt(1 - a_t / a_s) eps,  then the step and (1)
@@ -13,24 +13,25 @@ make the reverse chain respect it, all in `steps` steps t -> s of ddpm.py's equa
 noise was drawn, from x_t: the two halves need not agree, and the seam may show it. (2) lets them agree: noise is added to
 both together, and the next step sees the known half while it makes the other one. It costs about r times as much. (3)
 leaves x_s whole and asks how to change x_t so that the drawing that the net sees in it has the known pixels: p(y | x_t)
-is taken to be a Gaussian around x0_hat. Its logarithm has the gradient of the squared norm; divided by the norm, as
-Chung et al. do, that is the gradient of the norm, up to a factor that goes into z.
+is taken to be a Gaussian around x0_hat. By Bayes grad ln p(y | x_t) is added to the score; a factor of t and s would stand before
+it. Chung et al. put one number in its place, z divided by the norm: the squared norm's gradient becomes the norm's.
 
 A completion is one of many: several are drawn for each input, and their variety is a result, not a fault. Measured, for each
 way: error at the seam (mean difference of neighbouring pixels across it, over that of the real drawings: 1 is best);
-diversity (mean squared distance of two completions of one input in the unknown part, over that of two real drawings);
-how often the judge still says the input's category; FID; and the mean squared error to what was really there, which is
-not to be small: the best guess for it is a blur.
+diversity (mean squared distance of two completions of one input in the unknown part, over that of two real drawings: less
+than 1 is right, how much less is unknown, for the given half tells of the rest);
+how often the judge still says the input's category; FID, where half of each picture is real: not to be compared with ddpm.py's;
+and the mean squared error to what was really there, which is not to be small: the best guess for it is a blur.
 
 Papers: Song et al., Score-based generative modeling through SDEs, 2021, appendix I.2, for (1); Lugmayr et al., RePaint, 2022,
 section 4.2, for (2); Chung et al., Diffusion posterior sampling, 2023, algorithm 1, for (3).
 
 Run:    python -m more.inpaint --data DATA --out OUT [--grey] [--mask top]      (or: make inpaint; needs OUT/ddpm)
-Writes: OUT/inpaint/ (inpaint_grey/) completions.npy, metrics.json; pictures completions, ways; with --sweep sweep.json,
-        sweep.md, sweep.png
+Writes: OUT/inpaint/ (inpaint_grey/) completions.npy (completions, inputs, H, W[, 3]), by resampling; metrics.json; pictures
+        completions, ways; with --sweep sweep.json, sweep.md, sweep.png
 Result: seed 0, painted, one thread, 5 minutes; 200 test drawings, their left half given, 4 completions each. Replacement, resampling,
         guidance: seam 1.54, 1.15, 0.86; diversity 0.67, 0.63, 0.58; recognised 74, 80, 83 % (real drawings: 94.5); FID 15, 6.2, 4.9;
-        43, 212, 90 milliseconds a drawing. Replacement leaves lines that stop at the seam; guidance does better than resampling in
+        43, 212, 90 milliseconds a completion. Replacement leaves lines that stop at the seam; guidance does better than resampling in
         less than half the time, with a seam that is smoother than a real one, and the least variety
 
 This file imports ddpm.py, as no other model file imports one: it has no model of its own.
@@ -70,7 +71,7 @@ class Config(color.Settings):
 
 SWEEP = {"replacement": {"resample": 1}, "r = 2": {"resample": 2}, "r = 5": {"resample": 5}, "r = 10": {"resample": 10},
          "r = 5, 20 steps": {"resample": 5, "steps": 20}, "z = 0.5": {"strength": 0.5, "resample": 0},
-         "z = 2": {"strength": 2.0, "resample": 0}, "z = 6": {"strength": 6.0, "resample": 0}}
+         "z = 2": {"strength": 2.0, "resample": 0}, "z = 6": {"strength": 6.0, "resample": 0}}  # resample 0: guidance (main)
 
 
 # ---- 2. Model ---------------------------------------------------------------------------------------
@@ -85,11 +86,11 @@ def load_model(cfg, data, device):
         net = ddpm.UNet(data.x_train.shape[1], settings.width, settings.dropout,
                         ddpm.Chain(settings.schedule, settings.noise_steps, data.x_train.shape[1]))
         net.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError) as error:
+    except Exception as error:  # a broken file may raise anything
         raise common.InputError(f"{folder}: found no finished run ({type(error).__name__}), expected a diffusion model; run 'make {name}', "
                                 f"or python -m more.ddpm --data {cfg.data} --out {cfg.out}{' --grey' * cfg.grey}") from None
-    common.require(settings.size == cfg.size and record["quick"] == cfg.quick, folder, f"a model for size {settings.size}, quick "
-                   f"{record['quick']}", f"size {cfg.size}, quick {cfg.quick}", "give the same flags to both")
+    mine, theirs = ({"size": c.size, "threshold": c.threshold, "quick": c.quick} for c in (cfg, settings))
+    common.require(mine == theirs, folder, f"a model for {theirs}", str(mine), "give the same flags to both")  # weights fit any size
     return settings, net.to(device).eval().requires_grad_(False)
 
 
@@ -117,7 +118,7 @@ def make_mask(name, size):
 def complete(cfg, settings, net, known, mask, way, rng, device):
     """Drawings known (B, C, H, H) in [0, 1], of which mask (1, 1, H, H) tells what may be looked at -> completed, in [0, 1]."""
     chain = ddpm.Chain(settings.schedule, settings.noise_steps, known.shape[1])
-    y, mask = (known * 2 - 1).to(device) * mask.to(device), mask.to(device)  # what is not known is not even here
+    y, mask = (known * 2 - 1).to(device) * mask.to(device), mask.to(device)  # y is 0 where nothing is known
 
     def noise():
         return torch.randn(y.shape, generator=rng).to(device)  # (B, C, H, H)
@@ -131,14 +132,14 @@ def complete(cfg, settings, net, known, mask, way, rng, device):
                 # (2), back from s to t: a_t / a_s is the product of the (1 - beta) between them
                 x = math.sqrt(a / after) * x + math.sqrt(1 - a / after) * noise()
             with torch.set_grad_enabled(way == "guidance"):
-                x = x.detach().requires_grad_(way == "guidance")  # a fresh leaf: the gradient of this step only
-                e, x0 = ddpm.predict(settings, net, chain, x, t, device)
+                x = x.requires_grad_(way == "guidance")  # a leaf, to differentiate by; detached already, below
+                e, x0 = ddpm.predict(cfg, net, chain, x, t, device)  # of cfg it reads the precision alone: this run's
                 if way == "guidance":
                     # the norm of each drawing, not its square: the step then does not shrink as the fit gets better
                     gradient, = torch.autograd.grad((mask * (y - x0)).flatten(1).norm(dim=1).sum(), x)
-            x = (math.sqrt(after) * x0 + math.sqrt(max(0.0, 1 - after - v)) * e).detach() + math.sqrt(v) * noise()
+            x = (math.sqrt(after) * x0 + math.sqrt(1 - after - v) * e).detach() + math.sqrt(v) * noise()
             if way == "guidance":
-                x = x - cfg.strength * gradient  # (3)
+                x = x - cfg.strength * gradient  # (3); also at s = 0, after the last x0_hat: hence the clamp below
             else:
                 x = mask * chain.noise(y, torch.full((len(y),), s), noise()) + (1 - mask) * x  # (1)
     return (mask * known.to(device) + (1 - mask) * ((x.clamp(-1, 1) + 1) / 2)).cpu()  # (4)
@@ -189,7 +190,7 @@ def plot_completions(cfg, path, data, drawn, mask, source):
 
 def main(cfg):
     data, device = color.load(cfg), common.setup(cfg)
-    mask, judge = make_mask(cfg.mask, cfg.size), Judge(cfg, data, device)
+    mask, judge = make_mask(cfg.mask, cfg.size), Judge(cfg, data, device)  # FID is to all test drawings: before x_test is cut
     settings, net = load_model(cfg, data, device)
     some = np.random.default_rng(0).permutation(len(data.x_test))[:cfg.inputs]  # sets may come sorted by category
     data = data._replace(x_test=data.x_test[some], y_test=data.y_test[some])
@@ -211,7 +212,7 @@ def main(cfg):
     rows = [{"way": way} | figures[way] for way in drawn]
     charts.plot_lines(cfg, folder / "ways.png", {"Seam": ("difference across it, real = 1", {"seam": "seam"}), "Variety": (
         "ratio to real drawings", {"diversity": "diversity"}), "Recognised": ("share", {"recognised": "recognised"}), "FID": (
-            "FID", {"fid": "fid"}), "Cost": ("milliseconds a drawing", {"milliseconds": "milliseconds"})}, rows, "way", data.source)
+            "FID", {"fid": "fid"}), "Cost": ("milliseconds a completion", {"milliseconds": "milliseconds"})}, rows, "way", data.source)
     common.finish(cfg, folder, data.source, device, net, time.time() - begin, ways=figures)
 
 

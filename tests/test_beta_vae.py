@@ -105,6 +105,24 @@ def test_hue_may_use_two_latents_as_sine_and_cosine_and_begin_anywhere():
     assert one < 0.1  # as a factor for a single latent it would score next to nothing
 
 
+@pytest.mark.parametrize("living", [2, 0])
+def test_the_floor_turns_living_latents_only(living, monkeypatch):
+    """Dead latents in the turn would be noise on every axis, and the floor near 0 whatever the axes mean."""
+    n, draw = 4000, np.random.default_rng(0)
+    x, y = draw.integers(0, 9, size=(2, n))
+    z = draw.normal(size=(n, 24))
+    z[:, :living] = 0.1 * z[:, :living] + (np.stack([x, y], axis=1) / 2.6)[:, :living]
+    seen = {"z": torch.tensor(z), "mu": torch.tensor(z), "logvar": torch.zeros(n, 24), "kl": 1.0, "reconstruction": 1.0, "active": living,
+            "kl_per_latent": [1.0] * living + [0.0] * (24 - living)}
+    monkeypatch.setattr(beta_vae, "evaluate", lambda *given: seen)
+    monkeypatch.setattr(beta_vae, "decode", lambda *given: None)
+    factors = {"x": x, "y": y}
+    row = beta_vae.measure(beta_vae.Config(), None, SimpleNamespace(x_test=np.zeros((5, 1))), (None, factors), JUDGE, torch.tensor(z), CPU)
+    all_turned = beta_vae.gaps(z @ np.linalg.qr(draw.normal(size=(24, 24)))[0], factors)["mig"]
+    assert all_turned < 0.03
+    assert row["mig_turned"] > 0.1 if living else row["mig_turned"] == 0
+
+
 def test_what_mig_cannot_see():
     z, factors = perfect()
     pair = {name: factors[name] for name in ("x", "y")}
