@@ -119,7 +119,7 @@ def test_the_floor_turns_living_latents_only(living, monkeypatch):
     factors = {"x": x, "y": y}
     row = beta_vae.measure(beta_vae.Config(), None, SimpleNamespace(x_test=np.zeros((5, 1))), (None, factors), JUDGE, torch.tensor(z), CPU)
     all_turned = beta_vae.gaps(z @ np.linalg.qr(draw.normal(size=(24, 24)))[0], factors)["mig"]
-    assert all_turned < 0.03
+    assert all_turned < 0.06
     assert row["mig_turned"] > 0.1 if living else row["mig_turned"] == 0
 
 
