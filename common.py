@@ -54,7 +54,7 @@ class Settings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where this CPU multiplies it natively
     quick: bool = False  # little data, two epochs: does it all run? The figures mean nothing
 
-    MAY_BE_ZERO: ClassVar[set] = {"shift", "mirror", "dropout", "input_dropout", "beta", "weight_decay"}
+    MAY_BE_ZERO: ClassVar[set] = {"shift", "mirror", "dropout", "input_dropout", "beta", "weight_decay", "eta"}
 
 
 class OneLineParser(argparse.ArgumentParser):

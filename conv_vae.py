@@ -10,7 +10,7 @@ of the loss pulls all clouds towards one standard normal: from there new drawing
     (4)  R + beta KL                                    minimised, nats a drawing; beta = 1: it is -ELBO
     (5)  R = E[-ln p(x|z)] over q(z|x), estimated with one z; -ln p(x|z) is one of
          bernoulli:  sum_d [-x_d ln x_hat_d - (1 - x_d) ln(1 - x_hat_d)]
-         sigma:      sum_d [(x_d - x_hat_d)^2 / (2 s^2) + ln(2 pi s^2) / 2],  s^2 = the batch's mean error^2
+         sigma:      sum_d [(x_d - x_hat_d)^2 / (2 s^2) + ln(2 pi s^2) / 2],  s^2: the batch's MSE; at test a running mean
          unit:       sigma with s = 1
     (6)  KL(q(z|x) || p(z)) = 1/2 sum_l (mu_l^2 + exp logvar_l - 1 - logvar_l)
     (7)  drawn: sigmoid(g(z) / T), the mean of the Bernoulli p(x|z)^(1/T), renormalised; T = 0.33
@@ -18,10 +18,10 @@ of the loss pulls all clouds towards one standard normal: from there new drawing
 Both terms are sums, over 784 pixels and over L latents, averaged over drawings only. A mean over
 pixels would multiply beta by 784, and the codes would collapse; one over latents divides it by L.
 
-Samples: (a) z ~ N(0, I); (b) z ~ a Gaussian mixture fitted to the training codes. With q(z), the mean of all
+Samples: (a) z ~ N(0, I); (b) z ~ a Gaussian mixture fitted to codes of unmoved training drawings. With q(z), the mean of all
 clouds, the average KL is I(x; z) + KL(q(z) || p(z)) (Hoffman and Johnson 2016), and 2,880 drawings, moved and
-mirrored in 50 ways, hold at most ln 144,000 = 12 nats of information. So most of the KL is distance from q(z)
-to N(0, I): (a) mostly falls into a hole, where the decoder hardly trained; (b) draws from q(z), as fitted.
+mirrored in 50 ways, hold at most ln 144,000 = 12 nats of information; the rest is distance from q(z) to N(0, I). So
+many narrow clouds have it wherever they lie; that (a) also falls where none lies, the FID of (a) and (b) below shows.
 
 (7): x_hat is the mean of all drawings that a code allows, and a mean of lines is a blur; a lower T moves
 each pixel towards its likelier value. What is shown is this mean: pixels drawn one by one would be speckle.
@@ -197,11 +197,11 @@ def train(cfg, model, data, device):
             loss = r + cfg.beta * kl  # (4)
             optimizer.zero_grad()  # else this batch's gradients would be added to the last one's
             loss.backward()
-            # A spike would swell Adam's mean square gradient, and so stall many updates after it. The median norm, 97, loses nothing.
+            # A spike would swell Adam's mean square, and so shorten hundreds of updates after it. Near half of all are clipped, too.
             nn.utils.clip_grad_norm_(model.parameters(), max_norm=100.0)
             optimizer.step()
             schedule.step()
-            model.variance.lerp_(batch_variance, 0.02)  # running mean over some 50 batches, for test time
+            model.variance.lerp_(batch_variance, 0.02)  # running mean over some 50 batches, for test time with "sigma"; else only reported
             total += np.array([r.item(), kl.item()]) * len(x)
         val = evaluate(cfg, model, data.x_val, device)
         record = {"epoch": epoch, "seconds": time.time() - begin}
@@ -324,7 +324,7 @@ def main(cfg):
     test, codes = evaluate(cfg, model, data.x_test, device), evaluate(cfg, model, data.x_train, device)
     print(f"test, nats a drawing: {test['reconstruction']:.1f} + {test['kl']:.1f} = {test['reconstruction'] + test['kl']:.1f}; "
           f"cross-entropy + KL {test['cross_entropy'] + test['kl']:.1f}; {test['active']} of {cfg.latent_dim} latents active")
-    drawn = decode(cfg, model, test["mu"], device, temperature=1.0)  # from z = mu, the cloud's centre
+    drawn = decode(cfg, model, test["mu"], device, temperature=1.0)  # z = mu, the cloud's centre; x_hat itself, as in test_mse
     prior = torch.randn(5000, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3))
     mixture = sample_mixture(cfg, codes["mu"], codes["logvar"], 5000)
     samples = {"samples, z from the prior N(0, I)": decode(cfg, model, prior, device),

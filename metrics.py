@@ -21,17 +21,17 @@ FID: the features, after a ReLU, are not Gaussian, so that FID 0 does not mean e
 
 FID sees quality and diversity at once and cannot say which is missing; precision is to speak of
 quality and recall of diversity. The inception score looks at samples only: one perfect drawing of
-each category, repeated, scores 5. FID, IS and precision are all best for copies of training drawings:
-novelty is not. That is why no figure stands alone here.
+each category, repeated, scores 5. Copies of training drawings get from FID, IS and precision what real drawings
+get; only novelty sees them. That is why no figure stands alone here.
 
 "FID" is the name for Inception features of photographs. Ours are a small judge's of 28x28 drawings:
-the numbers compare within one table of ours, never with a paper's, nor across two trainings of the
-judge. Every row uses the same number N of drawings (a file with fewer uses all); every figure is the mean over
-five subsets of N samples and carries their spread (standard deviation); the error that comes from the one set of test
-drawings and the one judge is not in it. A set of no more than N drawings has one
-subset: its spread is that of five resamples with replacement.
-Rows for orientation: real training drawings (the floor: what other real drawings score), blurred real
-drawings, noise, and the autoencoders' reconstructions.
+the numbers compare within one table of ours, never with a paper's, nor across two trainings of the judge (over
+seeds the spread holds the judge's, too). Every row uses the same number N of drawings (a file with fewer uses all);
+every figure is the mean over five subsets of N samples and carries their spread (standard deviation); the error
+that comes from the one set of test drawings and the one judge is not in it. A set of no more than N drawings has
+one subset: its spread is that of five resamples with replacement.
+Rows for orientation: real training drawings (the floor: what other real drawings score), blurred real drawings,
+noise, and reconstructions. Blurred and reconstructed are the very test drawings of the comparison: the floor does not bound them.
 
 Papers: FID: Heusel et al. 2017, equation 6; distance of Gaussians: Dowson and Landau 1982; FID_inf:
 Chong and Forsyth 2020; IS: Salimans et al. 2016, section 4; KID: Binkowski et al. 2018, section 4;
@@ -129,7 +129,7 @@ def fid_infinity(real, fake, rng, sizes=10):
     Ten subset sizes, evenly spaced from a fifth of the M samples to all of them; the line's value at 1/N = 0.
     The real cloud stays as it is: the bias of its own size remains. Source: Chong and Forsyth 2020.
     """
-    ns = np.linspace(len(fake) // 5, len(fake), sizes).astype(int)
+    ns = np.linspace(len(fake) // 5, len(fake), sizes).astype(int)  # a fifth: below it terms in 1 / N^2 would bend the line
     if ns[0] < 2:
         return float("nan")
     distances = [fid(real, fake[rng.permutation(len(fake))[:n]]) for n in ns]
@@ -206,11 +206,11 @@ def score(cfg, images, real, judges, device, labels=None, real_labels=None):
     logits, features = predict(getattr(judges, cfg.judge), images, device)
     probs, n = softmax(logits), min(cfg.n, len(real["images"]), len(images))
     rng = np.random.default_rng(0)
-    order = rng.permutation(len(images))
+    order = rng.permutation(len(images))  # a caller's may be sorted by category; those of files are shuffled already
 
     def figures(pick):
         """All columns for one subset of the samples."""
-        reals = real["features"][rng.permutation(len(real["features"]))[:n]]  # as many as there are samples
+        reals = real["features"][rng.permutation(len(real["features"]))[:n]]  # n on both sides: balls shrink as points get denser
         row = {"fid": frechet_distance(*real["moments"], *mean_and_covariance(features[pick])),
                "fid_infinity": fid_infinity(real["features"], features[pick], rng), "inception_score": inception_score(probs[pick]),
                "kid": kernel_distance(reals, features[pick]),
@@ -225,7 +225,7 @@ def score(cfg, images, real, judges, device, labels=None, real_labels=None):
                 for k in np.unique(real_labels) if min((asked == k).sum(), (real_labels == k).sum()) > 1]))
         return row
 
-    if n == len(images):  # one subset: its spread is that of drawing it again, with replacement (a bootstrap, Efron 1979)
+    if n == len(images):  # one subset; a bootstrap (Efron 1979): only the spread, for repeated drawings bias FID up, recall down
         value, spread = figures(order), [figures(rng.integers(n, size=n)) for _ in range(cfg.subsets)]
     else:  # disjoint subsets; where there are too few drawings for that, subsets share some, and the spread is too small
         disjoint = len(images) >= n * cfg.subsets
@@ -304,6 +304,7 @@ def better_vae(out, rows):
         elbo_of = {name: json.loads((out / name / "metrics.json").read_text())["test_elbo"] for name in fid_of}
     except (OSError, ValueError, KeyError):
         return None
+    # by the figures alone: a difference within the spread is a tie, whichever name stands here
     better = {"fid": min(fid_of, key=fid_of.get), "elbo": max(elbo_of, key=elbo_of.get)}
     print(f"better VAE by FID of prior samples: {better['fid']}, by test ELBO: {better['elbo']}")
     return better
@@ -334,7 +335,7 @@ def main(cfg):
 
     accuracy = float((logits.argmax(axis=1) == data.y_test).mean())
     title = (f"Against {len(data.x_test):,} test drawings; judge: the {cfg.judge.upper()}, {accuracy:.1%} of them right; mean ± standard "
-             f"deviation over {cfg.subsets} subsets of N. {common.describe(data.source)}.")
+             f"deviation over {cfg.subsets} subsets of N (with N drawings in all: resamples). {common.describe(data.source)}.")
     text = markdown(rows)
     print(title, text, sep="\n")
     with common.atomic(folder / f"{cfg.table}.md".replace("metrics.md", "table.md")) as file:

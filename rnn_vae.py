@@ -186,11 +186,11 @@ def train(cfg, model, data, device):
             loss = r + cfg.beta * kl  # (4)
             optimizer.zero_grad()  # else this batch's gradients would be added to the last one's
             loss.backward()
-            # A spike would swell Adam's mean square gradient, and so stall many updates after it. The median norm is 61.
+            # A spike would swell Adam's mean square, and so shorten hundreds of updates after it. The median norm is 61.
             nn.utils.clip_grad_norm_(model.parameters(), max_norm=100.0)
             optimizer.step()
             schedule.step()
-            model.variance.lerp_(batch_variance, 0.02)  # running mean over some 50 batches, for test time
+            model.variance.lerp_(batch_variance, 0.02)  # running mean over some 50 batches, for test time with "sigma"; else only reported
             total += np.array([r.item(), kl.item()]) * len(x)
         val = evaluate(cfg, model, data.x_val, device)
         record = {"epoch": epoch, "seconds": time.time() - begin}

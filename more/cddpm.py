@@ -56,7 +56,7 @@ from more.sweep import sweep
 
 @dataclass(frozen=True)
 class Config(color.Settings):
-    width: int = 16  # M, of 8s; half the resolution has twice, a quarter four times as many
+    width: int = 16  # M, of 4s, as GroupNorm's groups; half the resolution has twice, a quarter four times as many
     schedule: Literal["cosine", "linear"] = "cosine"  # (9) of ddpm.py; linear has destroyed small images well before T
     noise_steps: int = 1000  # T
     weight: Literal["velocity", "noise"] = "velocity"  # w_t in (2): 1 / a_t, or 1
@@ -147,7 +147,7 @@ class UNet(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x, t, c):
-        # of t and of the mean colour: noise averages out in it, it is known long before any line, and GroupNorm hides it from the blocks
+        # of t and of the mean colour: its noise is 1/H of a pixel's: known before any line, and GroupNorm takes most of it from the blocks
         code = self.code(torch.cat([time_code(t.float()), 8 * x.mean(dim=(2, 3))], dim=1)) + self.condition(c)  # (6), (B, E)
         h1 = self.down1(self.first(x), code)  # (B, M, H, H)
         h2 = self.down2(self.half1(h1), code)  # (B, 2 M, H/2, H/2)
@@ -162,7 +162,7 @@ class UNet(nn.Module):
 
 
 class Chain:
-    """The noise's constants, float64 tensors of T + 1 numbers: index t is step t, a[0] = 1. Raises ValueError if a_T >= 1e-3."""
+    """The noise's constants, float64 tensors of T + 1 numbers: index t is step t, a[0] = 1. Raises common.InputError."""
 
     def __init__(self, schedule, steps, channels=1):
         a = torch.cos((torch.linspace(0, 1, steps + 1, dtype=torch.float64) + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -171,8 +171,8 @@ class Chain:
         a = torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(dim=0)])
         self.steps, self.a = steps, a / (a + channels * (1 - a))  # a / (1 - a) becomes a C-th of that
         self.beta = torch.cat([torch.zeros(1, dtype=torch.float64), 1 - self.a[1:] / self.a[:-1]])
-        if self.a[-1] >= 1e-3:  # sampling starts from pure noise, which training would never have seen
-            raise ValueError(f"x_T still holds {self.a[-1]:.2g} of the image's variance, expected less than 1e-3; use more steps")
+        # else sampling would start from pure noise, which training has never seen
+        common.require(self.a[-1] < 1e-3, "--noise-steps", f"a_T = {self.a[-1]:.2g}", "less than 1e-3, x_T being noise alone", "give more")
 
     def noise(self, x0, t, eps):
         """Equation (1); x0, eps (B, C, H, H), t (B,)."""
@@ -207,7 +207,7 @@ def train(cfg, data, device, folder):
     kept = checkpoint.load(folder / "checkpoint.pt", cfg, __file__, [rng], states)
     history, step, begin = kept["history"], kept["step"], time.time() - kept["seconds"]
     for epoch in range(kept["epoch"] + 1, epochs + 1):
-        net.train()
+        net.train()  # as it is: only average is ever in eval mode
         x_epoch = common.augment(x_train, rng, cfg.shift, cfg.mirror) * 2 - 1  # [0, 1] -> [-1, 1]: the noise's mean is in the middle
         order, total = torch.randperm(len(x_train), generator=rng)[:per_epoch * cfg.batch_size], 0.0
         for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}, step {step}"):

@@ -12,16 +12,16 @@ noise x_T ~ N(0, I) is taken back, step by step, to a drawing that nobody drew. 
          m = [sqrt(a_{t-1}) beta_t x_0 + sqrt(1 - beta_t) (1 - a_{t-1}) x_t] / (1 - a_t)              by Bayes
     (6)  ancestral: x_{t-1} ~ (5) with x0_hat for x_0, for t = T..1; no noise at t = 1
     (7)  DDIM, t -> s < t: x_s = sqrt(a_s) x0_hat + sqrt(1 - a_s - v) e + sqrt(v) eps,
-         v = min(1 - a_s, eta^2 (1 - a_s) / (1 - a_t) (1 - a_t / a_s)): eta = 1 is (6), eta = 0 has no noise at all;
-         v = 1 - a_s where a_s >= fresh: all noise is new
+         v = min(1 - a_s, eta^2 (1 - a_s) / (1 - a_t) (1 - a_t / a_s)), or 1 - a_s, all noise new, where a_s >= fresh;
+         with fresh = 1: eta = 1 and s = t - 1 is (6), eta = 0 has no noise at all
     (8)  -ln p(x_0) <= KL(q(x_T | x_0) || N(0, I)) + E [sum_{t>1} KL((5) || (6)) - ln p(x_0 | x_1)]     over x_1..x_T given x_0
     (9)  linear: beta_t from 0.1/T to 20/T;  cosine: a_t = cos^2((t/T + 0.008) / 1.008 * pi/2) / (its value at t = 0);
          then, for C channels, a_t / (1 - a_t) is divided by C: they show the same lines, and noise averages out over them
 
 Why f: at t = T, x_t is noise alone, at t = 1 nearly the drawing. sqrt(1 - a_t) x_t is a good guess of eps that costs nothing, and f looks
-for the rest, u = sqrt(a_t) eps - sqrt(1 - a_t) x_0, as large at every t; without f, (4) divides e's error by almost 0 near T. |eps - e|^2
-= a_t |u - f|^2: w_t = 1 / a_t makes (3) the error of u. With w_t = 1, as Ho et al. have it, large t hardly count, where it is decided what
-to draw. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)).
+for the rest, the velocity u = sqrt(a_t) eps - sqrt(1 - a_t) x_0, as large at every t; without f, (4) divides e's error by almost 0 near
+T. |eps - e|^2 = a_t |u - f|^2: w_t = 1 / a_t makes (3) the error of u. With w_t = 1, as Ho et al. have it, large t hardly count, where it
+is decided what to draw. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)).
 
 Why more noise than (5)'s: for the right x_0 any v up to 1 - a_s gives x_s the distribution (2). The net's x0_hat is not right, and what it
 got wrong is in x_s, through e. Fresh noise in place of e lets the next steps forget it. While there is more noise in x_t than drawing,
@@ -64,7 +64,7 @@ from more.sweep import sweep
 
 @dataclass(frozen=True)
 class Config(color.Settings):
-    width: int = 16  # M, of 8s; half the resolution has twice, a quarter four times as many
+    width: int = 16  # M, of 4s, as GroupNorm's groups; half the resolution has twice, a quarter four times as many
     schedule: Literal["cosine", "linear"] = "cosine"  # (9); linear has destroyed small images well before T
     noise_steps: int = 1000  # T
     weight: Literal["velocity", "noise"] = "velocity"  # w_t in (3): the error of u, or of eps
@@ -86,7 +86,7 @@ class Config(color.Settings):
 
 SWEEP = {"as it stands": {}, "w = 1": {"weight": "noise"}, "linear": {"schedule": "linear"}, "width 32": {"width": 32}, "moved by 2": {
     "shift": 2}, "dropout 0.1": {"dropout": 0.1}, "lr 1e-3": {"lr": 1e-3}, "lr 4e-3": {"lr": 4e-3}, "batches of 64": {"batch_size": 64},
-    "no mean of the weights": {"ema": 1e-9}}
+    "no mean of the weights": {"ema": 1e-9}}  # as good as 0, which --ema refuses
 SAMPLERS = [dict(zip(("sample_steps", "eta", "fresh"), way)) for way in (
     (10, 0, 1), (20, 0, 1), (50, 0, 1), (250, 0, 1), (50, 1, 1), (50, 2, 1), (50, 1.5, 0.5))]
 
@@ -151,7 +151,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.last.weight), nn.init.zeros_(self.last.bias)  # f begins as 0: the first guess at the noise is sqrt(1 - a_t) x_t
 
     def forward(self, x, t):
-        # of t and of the mean colour: noise averages out in it, it is known long before any line, and GroupNorm hides it from the blocks
+        # of t and of the mean colour: its noise is 1/H of a pixel's: known before any line, and GroupNorm takes most of it from the blocks
         code = self.code(torch.cat([time_code(t.float()), 8 * x.mean(dim=(2, 3))], dim=1))  # (B, E)
         h1 = self.down1(self.first(x), code)  # (B, M, H, H)
         h2 = self.down2(self.half1(h1), code)  # (B, 2 M, H/2, H/2)
@@ -166,7 +166,7 @@ class UNet(nn.Module):
 
 
 class Chain:
-    """The noise's constants, float64 tensors of T + 1 numbers: index t is step t, a[0] = 1. Raises ValueError if a_T >= 1e-3."""
+    """The noise's constants, float64 tensors of T + 1 numbers: index t is step t, a[0] = 1. Raises common.InputError."""
 
     def __init__(self, schedule, steps, channels=1):
         a = torch.cos((torch.linspace(0, 1, steps + 1, dtype=torch.float64) + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -175,8 +175,8 @@ class Chain:
         a = torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(dim=0)])
         self.steps, self.a = steps, a / (a + channels * (1 - a))  # a / (1 - a) becomes a C-th of that
         self.beta = torch.cat([torch.zeros(1, dtype=torch.float64), 1 - self.a[1:] / self.a[:-1]])
-        if self.a[-1] >= 1e-3:  # sampling starts from pure noise, which training would never have seen
-            raise ValueError(f"x_T still holds {self.a[-1]:.2g} of the image's variance, expected less than 1e-3; use more steps")
+        # else sampling would start from pure noise, which training has never seen
+        common.require(self.a[-1] < 1e-3, "--noise-steps", f"a_T = {self.a[-1]:.2g}", "less than 1e-3, x_T being noise alone", "give more")
 
     def noise(self, x0, t, eps):
         """Equation (2); x0, eps (B, C, H, H), t (B,)."""
@@ -215,7 +215,7 @@ def train(cfg, data, device, folder):
     kept = checkpoint.load(folder / "checkpoint.pt", cfg, __file__, [rng], states)
     history, step, begin = kept["history"], kept["step"], time.time() - kept["seconds"]
     for epoch in range(kept["epoch"] + 1, epochs + 1):
-        net.train()
+        net.train()  # as it is: only average is ever in eval mode
         x_epoch = common.augment(x_train, rng, cfg.shift, cfg.mirror) * 2 - 1  # [0, 1] -> [-1, 1]: the noise's mean is in the middle
         order, total = torch.randperm(len(x_train), generator=rng)[:per_epoch * cfg.batch_size], 0.0
         for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}, step {step}"):
@@ -266,7 +266,7 @@ def predict(cfg, net, chain, x, t, device):
 
 
 def sample_ancestral(cfg, net, chain, x, rng, device):
-    """Equation (6): noise x (B, C, H, H) -> images in [-1, 1]; T steps."""
+    """Equation (6): noise x (B, C, H, H) -> images in [-1, 1]; T steps. What (7) is compared with, in tests: no run draws by it."""
     for t in range(chain.steps, 0, -1):
         m, v = chain.posterior(predict(cfg, net, chain, x, t, device)[1], x, t)  # (4), (5)
         x = m if t == 1 else m + math.sqrt(v) * torch.randn(x.shape, generator=rng).to(device)  # the last mean is the image: v = 0
@@ -289,11 +289,11 @@ def sample_ddim(cfg, net, chain, x, rng, device, steps, eta=0.0, fresh=1.0, path
 
 
 def draw(cfg, net, n, shape, device, seed=2):
-    """n samples uint8 (n, H, W) or (n, H, W, 3); shape (C, H, W)."""
+    """n samples uint8 (n, H, W) or (n, H, W, 3); shape (C, H, W). Without no_grad: the averaged weights need no gradient."""
     rng, chain = torch.Generator().manual_seed(cfg.seed + seed), Chain(cfg.schedule, cfg.noise_steps, shape[0])
     x = torch.cat([sample_ddim(cfg, net, chain, x.to(device), rng, device, cfg.sample_steps, cfg.eta, cfg.fresh).cpu()
                    for x in torch.randn(n, *shape, generator=rng).split(250)])
-    return color.to_uint8((x.clamp(-1, 1) + 1) / 2)
+    return color.to_uint8((x + 1) / 2)  # in [-1, 1]: the last x is x0_hat
 
 
 @torch.no_grad()
@@ -308,7 +308,7 @@ def bound(cfg, net, images, device, per_image=50):
         true, v = chain.posterior(x0, x, t)
         guess, _ = chain.posterior(predict(cfg, net, chain, x, t, device)[1], x, t)
         nats += (high - low) * ((true - guess) ** 2).mean().item() / (2 * v)  # equal variances: the KL is |difference|^2 / 2 v
-    # p(x_0 | x_1): N(x0_hat, beta_1), its mass on the pixel's bin of width 2/255; the outermost bins reach to infinity
+    # p(x_0 | x_1): N(x0_hat, beta_1), as (5)'s v is 0 there; its mass on the pixel's bin of width 2/255, the outermost reach to infinity
     x = chain.noise(x0, torch.ones(len(x0), dtype=torch.long), torch.randn(x0.shape, generator=rng).to(device))
     gauss = torch.distributions.Normal(predict(cfg, net, chain, x, 1, device)[1].cpu().double(), chain.beta[1].sqrt())  # float64: on CPU
     upper = torch.where(x0.cpu() > 0.999, 1.0, gauss.cdf(x0.cpu().double() + 1 / 255))

@@ -264,7 +264,7 @@ def test_noise_is_equation_2():
 
 
 def test_a_chain_that_leaves_too_much_of_the_image_is_refused():
-    with pytest.raises(ValueError, match="1e-3"):
+    with pytest.raises(common.InputError, match="1e-3"):
         ddpm.Chain("linear", 1)
 
 
