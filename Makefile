@@ -79,7 +79,7 @@ help:
 	@echo "make grey      the same models on grey drawings: $(GREY), and the core's table with them"
 	@echo "make sequences autoencoders of MNIST's digits and the drawings, classifiers of sentences: $(DIGITS) $(TEXTS) (each a target, too)"
 	@echo "make report    OUT/report.pdf again, from what has been measured: AUTHOR= STUDENT_ID= CODE_LINK=, and SEEDS='out_seed1 out_seed2' for spreads"
-	@echo "make ablations what each choice brings (latent size, likelihood, beta, width ...): tables and plots, three seeds each; an estimated 40 minutes"
+	@echo "make ablations what each choice brings (latent size, likelihood, beta, width ...): tables and plots, three seeds each; an estimated 40 minutes. Then make report shows them"
 	@echo "make book      OUT/book/index.html: the sources as a site to read, with the pictures of the runs that are in OUT"
 	@echo "make data      put the four .npy files into DATA"
 	@echo "make check     compare OUT with the bands in README.md"
@@ -92,7 +92,8 @@ all: $(TARGETS) $(TABLE) $(REPORT)
 report: $(REPORT)
 
 # asked for by name it is always built anew: AUTHOR and the rest are no files whose age make could see
-$(REPORT): $(TARGETS) $(TABLE) $(wildcard report/*.py) $(if $(filter report,$(MAKECMDGOALS)),FORCE)
+# and where the ablations are asked for, too, they come first: it would read half of them
+$(REPORT): $(TARGETS) $(TABLE) $(wildcard report/*.py) $(if $(filter report,$(MAKECMDGOALS)),FORCE) $(if $(filter ablations,$(MAKECMDGOALS)),$(ABLATIONS))
 	$(PY) -m report.build --out $(OUT) --author "$(AUTHOR)" --student-id "$(STUDENT_ID)" --code-link "$(CODE_LINK)" $(if $(SEEDS),--seeds $(SEEDS))
 
 # trains nothing: it shows what is there
@@ -248,9 +249,10 @@ $(foreach s,$(TEXTS),$(OUT)/$(s)/metrics.json): $(OUT)/%/metrics.json: more/%.py
 
 ablations: $(ABLATIONS)
 
-# not part of all; a run that is done and still fits is not done again, so that an interrupted one goes on where it was
-$(ABLATIONS): report/ablations.py report/trials.py conv_ae.py rnn_ae.py rnn_vae.py conv_vae.py classifier.py metrics.py more/score.py \
-	common.py $(DATA_READY) $(OUT)/classifier/metrics.json | $(VENV)
+# not part of all. Asked for by name it always runs, for what is there may be one group's tables (FLAGS="--only beta"); that is soon
+# done: a run that is done and still fits is not done again, and an interrupted one goes on where it was
+$(ABLATIONS): report/ablations.py report/trials.py conv_ae.py rnn_vae.py conv_vae.py classifier.py metrics.py more/score.py common.py \
+	$(DATA_READY) $(OUT)/classifier/metrics.json $(if $(filter ablations,$(MAKECMDGOALS)),FORCE) | $(VENV)
 	$(call RUN_REPORT,ablations)
 
 # ---- one script ----
@@ -259,7 +261,7 @@ $(ABLATIONS): report/ablations.py report/trials.py conv_ae.py rnn_ae.py rnn_vae.
 $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS): %: $(OUT)/%/metrics.json
 metrics: $(TABLE)
 ifneq ($(FLAGS),)
-$(foreach s,$(filter $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS),$(MAKECMDGOALS)),$(OUT)/$(s)/metrics.json) $(if $(filter metrics,$(MAKECMDGOALS)),$(TABLE)) $(if $(filter ablations,$(MAKECMDGOALS)),$(ABLATIONS)): FORCE
+$(foreach s,$(filter $(SCRIPTS) $(SCRATCH) color $(PAINTED) $(GREY) $(DIGITS) $(TEXTS),$(MAKECMDGOALS)),$(OUT)/$(s)/metrics.json) $(if $(filter metrics,$(MAKECMDGOALS)),$(TABLE)): FORCE
 endif
 FORCE:
 

@@ -76,7 +76,7 @@ class MLP(nn.Module):
         self.output = nn.Linear(FEATURES, classes)
 
     def features(self, x):
-        # Flattening forgets which pixels are neighbours: moved by one pixel, a drawing looks unrelated.
+        # Flattening forgets which pixels are neighbours: moved by one pixel, it is more than half another drawing.
         h = self.dropout(F.relu(self.hidden1(x.flatten(1))))  # (B, 512)
         h = self.dropout(F.relu(self.hidden2(h)))  # (B, 256)
         return F.relu(self.hidden3(h))  # (B, 64)
@@ -133,8 +133,8 @@ class Judges(nn.Module):
         self.mlp, self.cnn = MLP(*shape), CNN(*shape)
 
 
-def load_judges(out, device):
-    """The trained judges of OUT/classifier, frozen, in eval mode. Raises common.InputError."""
+def load_judges(out, device, data=None):
+    """The trained judges of OUT/classifier, frozen, in eval mode; data: what they are to judge. Raises common.InputError."""
     path = Path(out) / "classifier" / "weights.pt"
     try:
         weights = torch.load(path, weights_only=True)  # tensors only: a pickle could run code
@@ -147,6 +147,9 @@ def load_judges(out, device):
     except Exception as error:  # a broken file may raise anything
         raise common.InputError(f"{path}: found no weights of these judges ({type(error).__name__}), expected what this "
                                 "classifier.py writes; run 'make classifier' again") from None
+    fits = data is None or (judges.cnn.shape, judges.cnn.output.out_features) == (data.x_test.shape[1:], len(data.classes))
+    common.require(fits, path, f"judges of {judges.cnn.output.out_features} categories of drawings {judges.cnn.shape}",
+                   "judges of the kind of DATA", "train them on DATA, or name another folder")
     # eval(): no dropout, and BatchNorm's running statistics, so that features do not depend on the batch.
     return judges.eval().requires_grad_(False).to(device)
 
@@ -265,7 +268,7 @@ def plot_curves(cfg, folder, histories, source):
     fig, axes = common.figure(1, 2, width=9, height=3.2)
     for i, (name, history) in enumerate(histories.items()):
         for kind, style in (("train", "--"), ("val", "-")):
-            label = f"{name.upper()}, {'training (moved, mirrored)' if kind == 'train' else 'validation'}"
+            label = f"{name.upper()}, {'training (dropout, moved, mirrored)' if kind == 'train' else 'validation'}"
             for ax, quantity in zip(axes[0], ("loss", "accuracy")):
                 ax.plot([r["epoch"] for r in history], [r[f"{kind}_{quantity}"] for r in history], style,
                         color=common.COLORS[i], label=label)
@@ -279,7 +282,7 @@ def plot_confusion(cfg, folder, results, source, classes):
     fig, axes = common.figure(1, 2, width=9, height=4)
     for ax, (name, result) in zip(axes[0], results.items()):
         counts = np.array(result["confusion"])
-        share = counts / counts.sum(axis=1, keepdims=True)  # rows sum to 1: the diagonal is the recall
+        share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))  # rows sum to 1: the diagonal is the recall
         ax.imshow(share, vmin=0, vmax=1, cmap="Blues")
         for row, column in np.ndindex(counts.shape):
             ax.text(column, row, counts[row, column], ha="center", va="center",

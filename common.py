@@ -1,7 +1,7 @@
 """What every script needs and no model is about: settings, data, seeds, files, pictures.
 
-A reader of a model file need not open this one: nothing here computes a number that a model learns
-or reports. torch is imported inside the functions that use it, so that a script without torch can
+A reader of a model file need not open this one: no model, loss or score is computed here; only augment(),
+which moves and mirrors, touches what a model sees. torch is imported inside the functions that use it, so that a script without torch can
 use the rest.
 """
 
@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import inspect  # a setting's comment is read from the source, and becomes its --help
 import json
-import math
 import os
 import platform
 import re
@@ -57,6 +56,9 @@ class Settings:
     MAY_BE_ZERO: ClassVar[set] = {"shift", "mirror", "dropout", "input_dropout", "beta", "weight_decay", "eta"}
 
 
+AT_MOST = {"mirror": 1, "dropout": 0.9, "input_dropout": 0.9, "word_dropout": 0.9, "withhold": 0.9, "smooth": 0.4}  # shares
+
+
 class OneLineParser(argparse.ArgumentParser):
     def error(self, message):
         raise InputError(f"{message}; --help lists the flags")
@@ -85,8 +87,9 @@ def parse(Config, argv=None):
     for field in dataclasses.fields(Config):
         if field.type in (int, float):
             value, zero = given[field.name], field.default == 0 or field.name in getattr(Config, "MAY_BE_ZERO", Settings.MAY_BE_ZERO)
-            require(math.isfinite(value) and (value > 0 or (zero and value == 0)), "--" + field.name.replace("_", "-"), value,
-                    "a positive number" + " or 0" * zero, "--help says what it means")
+            most = AT_MOST.get(field.name, 2 ** 32 - 1)  # a larger seed is refused by numpy
+            require(value <= most and (value > 0 or (zero and value == 0)), "--" + field.name.replace("_", "-"), value,  # so is NaN
+                    "a positive number" + " or 0" * zero + f", up to {most}", "--help says what it means")
     if given.get("quick") and given.get("epochs") == 0:
         given["epochs"] = 2
     if given.get("out") == "":
@@ -101,7 +104,7 @@ def run(main, Config):
     except InputError as error:
         sys.exit(print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr) or 2)
     except KeyboardInterrupt:
-        sys.exit(print("\ninterrupted: no metrics.json was left, so make will run this again", file=sys.stderr) or 130)
+        sys.exit(print("\ninterrupted: run it again; make does so by itself where there is no metrics.json", file=sys.stderr) or 130)
 
 
 # ---- Data: four .npy files, checked where they enter ----------------------------------------------------
@@ -125,8 +128,8 @@ def load_npy(path):
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
         problem = "no such file"
-    except (OSError, ValueError, EOFError) as error:
-        problem = f"no plain .npy file ({str(error).splitlines()[0][:80]})"
+    except Exception as error:  # of a damaged file numpy lets through what zipfile, tokenize or the memory raise
+        problem = f"no plain .npy file ({(str(error).splitlines() or [type(error).__name__])[0][:80]})"
     raise InputError(f"{path}: found {problem}, expected an array written by np.save; check --data, or run 'make data'")
 
 
@@ -149,7 +152,8 @@ def check_images(path, images, color=False):
 def check_labels(path, labels, n, classes=CLASSES):
     """Integers (n,) that number the classes, every one of them present -> int64. Raises InputError."""
     top = len(classes) - 1
-    require(labels.dtype.kind in "iu", path, f"dtype {labels.dtype}", f"integers 0..{top}", "convert with astype")
+    dtype = getattr(labels, "dtype", np.dtype(object))  # an archive has none
+    require(dtype.kind in "iu", path, f"dtype {dtype}", f"integers 0..{top}", "convert with astype")
     require(labels.shape == (n,), path, f"shape {labels.shape}", f"({n},), one label a drawing", "use two files of one set")
     require(labels.min() >= 0 and labels.max() <= top, path, f"labels {labels.min()} to {labels.max()}",
             f"0..{top} for " + ", ".join(classes), "number the categories so")
@@ -188,13 +192,15 @@ def load_data(cfg, color=False):
 def split(cfg, x, y, x_test, y_test, source, classes=CLASSES):
     """Data, with a tenth of the training drawings for validation. Raises InputError.
 
-    The split is the same for every script, seed and run: what validates one model trains no other.
+    The split is the same for every script and seed: what validates one model trains no other. A quick run has its own.
     """
     rng = np.random.default_rng(0)
     order = rng.permutation(len(x))[:600 if cfg.quick else None]
     test = rng.permutation(len(x_test))[:200] if cfg.quick else slice(None)
     val, train = np.split(order, [max(1, len(order) // 10)])
     require(len(train), cfg.data, f"{len(x)} training drawings", "two or more", "add some")
+    require(len(np.unique(y[train])) == len(np.unique(y)), cfg.data, "a category with no drawing left to train on", "more", "add some")
+    require(len(x_test) > len(classes), cfg.data, f"{len(x_test)} test drawings", "more than categories", "add some")
     source = source | {"drawings": {"train": len(train), "validation": len(val), "test": len(y_test[test])}}
     print(f"data: {describe(source)}")
     return Data(x[train], y[train], x[val], y[val], x_test[test], y_test[test], source, classes)
@@ -278,7 +284,7 @@ def atomic(path):
 
 
 def start(cfg, script, record="metrics"):
-    """OUT/<script>/, without the record of an earlier run: until finish() writes it, nothing counts as done.
+    """OUT/<script>/, without the record of an earlier run: until finish() writes it, nothing counts as done to make.
 
     Raises InputError rather than let a quick run, or another seed, take a full run's place.
     """
@@ -286,10 +292,11 @@ def start(cfg, script, record="metrics"):
     path, before = folder / f"{record}.json", {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        before = json.loads(path.read_text()) if path.exists() else {}
+        (folder / ".probe.tmp").touch()  # a folder that cannot be written to fails here, and not after the training
+        before = dict(json.loads(path.read_text())) if path.exists() else {}
     except OSError as error:
         require(False, folder, error.strerror, "a folder to write to", "name one by --out")
-    except ValueError:
+    except (ValueError, TypeError):
         pass  # not whole, so not ours
     require(before.get("quick", True) or (cfg.quick, cfg.seed) == (False, before.get("seed")), path,
             f"a full run with seed {before.get('seed')}", "none, or the same seed", "name another folder by --out")

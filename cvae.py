@@ -77,7 +77,7 @@ class Block(nn.Module):
         super().__init__()
         self.conv, self.norm = conv, nn.BatchNorm2d(conv.out_channels)
         self.condition = nn.Linear(K, 2 * conv.out_channels, bias=False)
-        nn.init.zeros_(self.condition.weight)  # gain and bias start at 0: at first all categories are treated alike
+        nn.init.zeros_(self.condition.weight)  # gain and bias start at 0: at first a block treats all categories alike
 
     def forward(self, h, y):
         gain, bias = self.condition(y)[:, :, None, None].chunk(2, dim=1)  # (B, C, 1, 1) each
@@ -254,10 +254,10 @@ def better_vae(out):
     """Which VAE metrics.py found better, by FID and by ELBO; None where it has not scored both."""
     try:
         better = json.loads((out / "metrics" / "vaes.json").read_text())["better"]
-    except (OSError, ValueError, KeyError):
+        print(f"better by FID: {better['fid']}, by ELBO: {better['elbo']}; this file builds on conv_vae")
+        return better
+    except (OSError, ValueError, KeyError, TypeError):
         return print("which VAE is better is not known here: 'make metrics' finds out")
-    print(f"better by FID: {better['fid']}, by ELBO: {better['elbo']}; this file builds on conv_vae")
-    return better
 
 
 # ---- 6. Pictures ------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def plot_conditions(cfg, folder, model, device, source):
 
 def main(cfg):
     data, device = common.load_data(cfg), common.setup(cfg)
-    judges = load_judges(cfg.out, device)  # refuses before the training, not after it
+    judges = load_judges(cfg.out, device, data)  # refuses before the training, not after it
     folder = common.start(cfg, __file__)
     model = CVAE(cfg.latent_dim, cfg.width, cfg.condition).to(device)
     history = train(cfg, model, data, device)

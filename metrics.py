@@ -314,7 +314,7 @@ def better_vae(out, rows):
 
 def main(cfg):
     data, device = common.load_data(cfg, color=True), common.setup(cfg)
-    judges, shape = load_judges(cfg.judges or cfg.out, device), data.x_test.shape[1:]
+    judges, shape = load_judges(cfg.judges or cfg.out, device, data), data.x_test.shape[1:]
     # OUT may hold samples in grey and in colour, of several sizes: those that are like DATA's drawings are scored.
     files = {f"{path.parent.name} {path.stem}": path for kind in ("samples*", "reconstructions")
              for path in sorted(Path(cfg.out).glob(f"*/{kind}.npy")) if not path.stem.endswith("_labels") and like(path, shape)}

@@ -10,7 +10,7 @@ of the loss pulls all clouds towards one standard normal: from there new drawing
     (4)  R + beta KL                                    minimised, nats a drawing; beta = 1: it is -ELBO
     (5)  R = E[-ln p(x|z)] over q(z|x), estimated with one z; -ln p(x|z) is one of
          bernoulli:  sum_d [-x_d ln x_hat_d - (1 - x_d) ln(1 - x_hat_d)]
-         sigma:      sum_d [(x_d - x_hat_d)^2 / (2 s^2) + ln(2 pi s^2) / 2],  s^2 = the batch's mean error^2
+         sigma:      sum_d [(x_d - x_hat_d)^2 / (2 s^2) + ln(2 pi s^2) / 2],  s^2: the batch's MSE; at test a running mean
          unit:       sigma with s = 1
     (6)  KL(q(z|x) || p(z)) = 1/2 sum_l (mu_l^2 + exp logvar_l - 1 - logvar_l)
     (7)  drawn: sigmoid(g(z) / T), the mean of the Bernoulli p(x|z)^(1/T), renormalised; T = 0.33
@@ -84,7 +84,7 @@ class Encoder(nn.Module):
         super().__init__()
         # Both directions: read downwards only, the state at row 3 would know nothing of row 4.
         self.gru = nn.GRU(28, hidden_dim, batch_first=True, bidirectional=True)
-        self.row = nn.Linear(2 * hidden_dim, row_dim)  # the same weights at every row
+        self.row = nn.Linear(2 * hidden_dim, row_dim)  # the same weights at every row; with `code` a matrix of a seventh of the weights
         self.code = nn.Linear(28 * row_dim, 2 * latent_dim)  # both heads at once; different weights for every row
 
     def forward(self, x):

@@ -10,15 +10,15 @@ compared, and the difference, what y has to say, is exaggerated.
     (4)  x0_hat = (x_t - sqrt(1 - a_t) guided) / sqrt(a_t)
     (5)  DDIM, t -> s < t: x_s = sqrt(a_s) x0_hat + sqrt(1 - a_s - v) guided + sqrt(v) eps,
          v = min(1 - a_s, eta^2 (1 - a_s) / (1 - a_t) (1 - a_t / a_s))
-    (6)  code = sines and cosines of t, through two layers, + V c                      into every residual block
+    (6)  code = sines and cosines of t, and the mean colour, through two layers, + V c                 into every residual block
 
 g = 1 is the conditional model as learned, g = 0 the unconditional one. By Bayes grad ln p(y|x) = grad ln p(x|y) - grad ln p(x),
 and -e / sqrt(1 - a_t) is such a gradient (ddpm.py, "score matching"): (3) with g > 1 climbs p(x) p(y|x)^g, as if a classifier
 of noisy images pushed towards y, g times as hard. No classifier is trained, hence the name. What g gains in images that
 look like y it loses in variety: of each category the most typical are drawn.
 
-(6) is linear without a bias: c = 0 adds nothing, "no category" needs no sixth one. And c may be any vector: half of
-two categories, the sum of two. Training never showed such; what comes is drawn, too, and judged.
+(6) is linear in c, without a bias: c = 0 adds nothing, "no category" needs no sixth one. And c may be any vector: half of
+two categories, the sum of two. Training never showed such; what comes is drawn, too, but no figure judges it.
 
 Papers: Ho and Salimans, Classifier-free diffusion guidance, 2021, algorithms 1 and 2, their w is g - 1; the rest: see ddpm.py.
 
@@ -76,8 +76,10 @@ class Config(color.Settings):
     resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # compare settings, each trained for a fifth of `steps`, instead of a run
 
+    MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"guidance", "withhold"}
 
-SWEEP = {"as it stands": {}, "y never withheld": {"withhold": 1e-9}, "y withheld from a third": {"withhold": 0.33},
+
+SWEEP = {"as it stands": {}, "y never withheld": {"withhold": 0.0}, "y withheld from a third": {"withhold": 0.33},
          "w = 1 in (2)": {"weight": "noise"}, "lr 1e-3": {"lr": 1e-3}}
 
 
@@ -258,7 +260,7 @@ def one_hot(labels, data):
 
 @torch.no_grad()
 def predict(cfg, net, chain, x, t, c, guidance, device):
-    """(guided noise, x0_hat of equation (4)) for images x (B, C, H, H) that are all at step t, conditions c (B, K)."""
+    """(noise, x0_hat) for images x (B, C, H, H) all at step t, conditions c (B, K): (4), clamped to [-1, 1], and the noise that fits it."""
     both = torch.cat([c, torch.zeros_like(c)])  # one pass for both
     with common.autocast(cfg, device):
         told, untold = net(torch.cat([x, x]), torch.full((len(both),), t, device=device), both).chunk(2)
@@ -288,16 +290,18 @@ def unseen_conditions(cfg, net, data, shape, device, columns=9):
     categories, weight = one_hot(range(min(5, len(data.classes))), data), torch.linspace(0, 1, columns)[:, None]  # (5, K)
     nearby = list(pairwise(categories))
     rows = {"each column: one noise, each row a category": list(categories[:, None].repeat(1, columns, 1)),
-            "from one category to the next": [torch.lerp(a, b, weight) for a, b in nearby],
+            "from one category to the next, one noise": [c[None] for a, b in nearby for c in torch.lerp(a, b, weight)],
             "two at once; last row: none": [(a + b).repeat(columns, 1) for a, b in nearby] + [torch.zeros(columns, len(data.classes))]}
-    # row by row, so that each row begins with the same noise
+    # part by part, so that each begins with the same noise
     return {title: np.concatenate([draw(cfg, net, c, shape, device, seed=9) for c in conditions]) for title, conditions in rows.items()}
 
 
 # ---- 7. Main ----------------------------------------------------------------------------------------
 
 def main(cfg):
+    common.require(cfg.width % 4 == 0, "--width", cfg.width, "a multiple of 4", "GroupNorm takes 4 channels together")
     data, device = color.load(cfg), common.setup(cfg)
+    common.require(len(data.classes) > 1, cfg.data, "one category", "two or more", "with one there is nothing to ask for")
     judge, shape = Judge(cfg, data, device), data.x_train.shape[1:]
     folder, n = common.start(cfg, "cddpm" + "_grey" * cfg.grey, "sweep" if cfg.sweep else "metrics"), 20 if cfg.quick else 1000
     labels = np.repeat(np.arange(len(data.classes)), max(1, n * 5 // max(5, len(data.classes))))  # as many of each category

@@ -236,8 +236,9 @@ def train(cfg, data, device, folder):
                     average.lerp_(new, 1 - min(cfg.ema, step / (step + 10))) if average.is_floating_point() else average.copy_(new)
             sums += [loss_d.item(), loss_g.item(), logits[0].sigmoid().mean().item(), logits[1].sigmoid().mean().item()]
         g.eval(), d.eval()  # looking must change nothing
-        with torch.no_grad():  # of images it has not seen, in place (`real`: moved): far below `real`, and it knows these by heart
-            on_val = torch.sigmoid(d(torch.from_numpy(data.x_val[:500]).to(device))).mean().item()
+        with torch.no_grad():  # what D says of images it has not seen, moved as all are: far below `real`, and it knows these by heart
+            unseen = translate(torch.from_numpy(data.x_val[:500]).to(device), cfg.translate, torch.Generator().manual_seed(cfg.seed))
+            on_val = torch.sigmoid(d(unseen)).mean().item()
         names = ("discriminator_loss", "generator_loss", "d_real", "d_drawn")
         history.append({"epoch": epoch, "seconds": time.time() - begin, "d_validation": on_val}
                        | dict(zip(names, (sums / per_epoch).tolist())) | gradient_sizes(cfg, g, d, device))

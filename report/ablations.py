@@ -1,28 +1,30 @@
 """What each choice brings: one setting changed at a time, three seeds each, in tables and plots.
 
 The tables of results compare finished models; this file compares the settings that they rest on. Within a group everything but one
-setting is the same: data, number of updates, seeds, judge. A run is much shorter than a model's own, so that the order of the settings
-counts and not the figures; what wants longer training (a wide or deep net, many latents, an LSTM) is at a disadvantage.
+setting is the same: data, number of updates, seeds, judge. A run has about an eighth of a model's own updates, and of the encoders half.
+So its figures are not those of finished models, and the order found here need not be theirs: what wants longer training (a wide or deep
+net, many latents) may come first there.
 
-    latents_ae, latents_vae   numbers in a code, of conv_ae.py beside PCA and of conv_vae.py
+    latents_ae, latents_vae   numbers in a code, of conv_ae.py beside PCA, and of conv_vae.py
     likelihood                of conv_vae.py. Nats of different likelihoods are not comparable (of a density, and of no density at all),
                               and are left out: MSE and FID are left
     beta                      weight of the KL in conv_vae.py; the -ELBO in the table is R + KL whatever beta was
     width, depth              channels, and convolutions in each half, of conv_vae.py
-    encoder                   rnn_vae.py's against conv_vae.py's; all else is equal
-    recurrent                 cell and summary of rnn_ae.py
+    encoder                   rnn_vae.py's against conv_vae.py's, with four times the updates of other runs; all else is equal
     components                Gaussians of the mixture, fitted to the codes of one trained conv_vae.py a seed
 
 Everything is measured on validation drawings, as settings are chosen with these figures; trials.py says how, and against what
-FID is measured. A ± is the sample standard deviation over the seeds, which also change the first weights, the batches and the samples, but
-not the judge. One run serves every group that needs it: the settings in use are trained once a seed.
+FID is measured. A ± is the sample standard deviation over the seeds, which change the first weights, the batches and the samples. Judge
+and validation drawings (320 of the course's) are the same for all: what others would change is not in it. One run serves every group
+that needs it: the settings in use are trained once a seed.
 
 Run:    python -m report.ablations --data DATA --out OUT [--only beta,width]      (or: make ablations)
         in two processes of one thread each on the CPU; the figures depend neither on their number nor on the order
 Writes: OUT/ablations/runs/*.json as each run ends: one that is there and fits (settings, seed, data, judge, sources, versions) is not
-        done again; NAME.json, NAME.md, NAME.png of each group; metrics.json last. make report shows them
-Result: not run at its full length yet. 90 runs should take about 39 minutes on 2 cores of an AMD EPYC: of one core 55 minutes for 352
-        updates (360 of autoencoders) of 81 runs, 14 for 1,440 updates of the 9 of rnn_ae.py, 8 for sampling and judging
+        done again; NAME.json, NAME.md, NAME.png of each group that was asked for, and of no other; metrics.json last. make report
+        shows them
+Result: not run at its full length yet. 84 runs should take about 40 minutes on 2 cores of an AMD EPYC: of one core 53 minutes for 352
+        updates (360 of autoencoders) of 78 runs, 19 for 1,408 updates of the 6 with other encoders, 8 for sampling and judging
 """
 
 import time
@@ -36,19 +38,18 @@ import torch
 import common
 import conv_ae
 import conv_vae
-import rnn_ae
 from metrics import frechet_distance
-from report.trials import Trial, fingerprint, material, read_run, run_all
+from report.trials import MODULES, Trial, fingerprint, material, read_run, run_all
 
 # ---- 1. Settings ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Config(common.Settings):
-    steps: int = 360  # weight updates of each run, in whole epochs (recurrent: four times as many); 1,000 would take 100 minutes
+    steps: int = 360  # weight updates of each run, in whole epochs (encoder: four times as many); 1,000 would take 105 minutes
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
     seeds: int = 3  # runs of each setting: with --seed, --seed + 1 and so on
-    samples: int = 5000  # drawings for each FID; 500 with --quick
+    samples: int = 5000  # drawings for each FID, 10 or more; 500 with --quick
     workers: int = 2  # processes when the device is the CPU, of one thread each; else one process
     only: str = ""  # these groups alone, comma between
 
@@ -61,27 +62,33 @@ PRIOR = (("", 0, None),)
 # A Gaussian's mean is the same at every T, a Bernoulli's is not: likelihoods are compared at T = 1, too, where neither is sharpened.
 LIKELIHOOD = PRIOR + (("_at_1", 0, 1.0), ("_mixture", conv_vae.Config.components, None),
                       ("_mixture_at_1", conv_vae.Config.components, 1.0))
-IN_USE = Trial("conv_vae", ways=LIKELIHOOD + tuple((f"_mixture_{n}", n, None) for n in COMPONENTS))
+MIXTURES = {n: "_mixture" if n == conv_vae.Config.components else f"_mixture_{n}" for n in COMPONENTS}  # suffix of the figures of each
+IN_USE = Trial("conv_vae", ways=LIKELIHOOD + tuple((suffix, n, None) for n, suffix in MIXTURES.items() if suffix != "_mixture"))
 
 
 @dataclass(frozen=True)
 class Column:
-    """name: of the figure; digits behind the point; lower: is less of it better? None: neither is; panel: where it is plotted."""
+    """name: of the figure; digits behind the point; lower: is less of it better? None: neither is; panel: where it is plotted;
+    beside: the figure that it is a yardstick of.
+    """
 
     name: str
     digits: int
     lower: bool = None
     panel: str = ""
     exact: bool = False  # has nothing to do with the seed
+    beside: str = ""
 
 
 COLUMNS = {
-    "mse": Column("MSE", 5, True, "MSE a pixel"), "pca_mse": Column("PCA, MSE", 5, None, "MSE a pixel", True),
+    "mse": Column("MSE", 5, True, "MSE a pixel"), "pca_mse": Column("PCA", 5, None, "MSE a pixel", True, "mse"),
     "reconstruction": Column("R (nats)", 1, None, "reconstruction R, nats"), "kl": Column("KL (nats)", 1, None, "KL, nats"),
     "negative_elbo": Column("−ELBO (nats)", 1, True, "−ELBO, nats"), "active": Column("active latents", 1, None, "active latents"),
     "fid": Column("FID", 1, True, "FID"), "fid_training": Column("FID (training)", 1, None, "FID"),
     "fid_at_1": Column("FID (T = 1)", 1, True, "FID"), "fid_mixture": Column("FID (mixture)", 1, True, "FID, mixture samples"),
     "fid_mixture_at_1": Column("FID (mixture, T = 1)", 1, True, "FID, mixture samples"),
+    "code_nll": Column("−ln p(z) (nats)", 1, True, "−ln p(z) of codes, nats"),
+    "code_nll_training": Column("−ln p(z) (training)", 1, None, "−ln p(z) of codes, nats"),
     "parameters": Column("weights", 0, exact=True)}
 VAE = ("reconstruction", "kl", "negative_elbo", "active", "fid", "fid_training")
 
@@ -112,14 +119,10 @@ def varied(field, values, ways=PRIOR):
             "base": f"{used:g}" if isinstance(used, float | int) else used}
 
 
-def autoencoders(model, rows, longer=1):
-    """Rows of an autoencoder, from {setting: changes}."""
-    return {name: (Trial(model, tuple(changes.items()), longer=longer), "") for name, changes in rows.items()}
-
-
 GROUPS = {
-    "latents_ae": Group("Latent size of conv_ae", "latent size", autoencoders("conv_ae", {str(n): {"latent_dim": n} for n in LATENTS}),
-                        ("mse", "pca_mse"), str(conv_ae.Config.latent_dim)),
+    "latents_ae": Group("Latent size of conv_ae", "latent size", {str(n): (Trial("conv_ae", (("latent_dim", n),)), "") for n in LATENTS},
+                        ("mse", "pca_mse"), str(conv_ae.Config.latent_dim),
+                        note="PCA: its MSE with as many numbers. PCA is finished, the net is not"),
     "latents_vae": Group("Latent size of conv_vae", "latent size", columns=VAE, **varied("latent_dim", LATENTS)),
     "likelihood": Group(
         "Likelihood of conv_vae", "likelihood", columns=("mse", "fid", "fid_at_1", "fid_mixture", "fid_mixture_at_1"), ordered=False,
@@ -133,19 +136,22 @@ GROUPS = {
     "depth": Group("Depth of conv_vae", "depth",
                    {str(n): (IN_USE if n == 4 else Trial("conv_vae", depth=n, ways=PRIOR), "") for n in DEPTHS}, (*VAE, "parameters"), "4",
                    note="Depth: convolutions in each half; 3x3 blocks at 7x7 are taken out or put in"),
-    "encoder": Group("Encoder of the VAE", "", {"rnn_vae": (Trial("rnn_vae", ways=PRIOR), ""), "conv_vae": (IN_USE, "")},
-                     (*VAE, "parameters"), "conv_vae", False, "Decoder, its first weights and batches are the same"),
-    "recurrent": Group("Cell and summary of rnn_ae", "", autoencoders("rnn_ae", {
-        "GRU, every row": {"cell": "GRU", "summary": "rows"}, "LSTM, every row": {"cell": "LSTM", "summary": "rows"},
-        "GRU, last row": {"cell": "GRU", "summary": "last"}}, longer=4), ("mse", "parameters"),
-        f"{rnn_ae.Config.cell}, {'every' if rnn_ae.Config.summary == 'rows' else 'last'} row", False,
-        "The code reads every row's state, or each direction's last; one learning rate for all; more updates than elsewhere, because "
-        "recurrent nets leave the mean drawing late"),
-    "components": Group("Gaussians of conv_vae's mixture", "components", {str(n): (IN_USE, f"_mixture_{n}") for n in COMPONENTS},
-                        ("fid", "fid_training"), str(conv_vae.Config.components),
-                        note="The mixture is fitted to training codes: a copy of these would be best against the training drawings, "
-                             "not against the validation drawings"),
+    "encoder": Group("Encoder of the VAE", "", {name: (Trial(name, longer=4, ways=PRIOR), "") for name in ("rnn_vae", "conv_vae")},
+                     (*VAE, "parameters"), "conv_vae", False,
+                     "Decoder, its first weights and batches are the same. More updates than in other groups, so that neither net is "
+                     "compared barely trained"),
+    "components": Group("Gaussians of conv_vae's mixture", "components", {str(n): (IN_USE, MIXTURES[n]) for n in COMPONENTS},
+                        ("fid", "fid_training", "code_nll", "code_nll_training"), str(conv_vae.Config.components),
+                        note="FID does not see that a mixture has training codes by heart: copies of real drawings score as real drawings "
+                             "do. −ln p(z), the mixture's density at codes of validation drawings, does; beside it the same at the "
+                             "training codes that it was fitted to. The codes differ from seed to seed, not from row to row"),
 }
+
+
+def gaussians(group):
+    """The most in any mixture that the group's figures come from; 0: they come from none."""
+    shown = {key + suffix for key in group.columns for _, suffix in group.rows.values()}
+    return max(n for run, _ in group.rows.values() for suffix, n, _ in (*run.ways, ("", 0, None)) if not n or f"fid{suffix}" in shown)
 
 
 # ---- 3. Tables ------------------------------------------------------------------------------------------------------
@@ -165,13 +171,18 @@ def table(group, found):
 
 def title(cfg, group, updates, data, samples, floor):
     """What was done, in one line, without a full stop; a reader of the table alone has to know it."""
-    line = (f"{group.title}: {' or '.join(f'{n:,}' for n in sorted(updates))} updates a run; "
-            + (f"mean ± standard deviation over {cfg.seeds} seeds; " if cfg.seeds > 1 else "one seed; ")
+    updates, own = (" or ".join(f"{n:,}" for n in sorted(numbers)) for numbers in (
+        updates, {MODULES[run.model].Config().steps for run, _ in group.rows.values()}))
+    line = (f"{group.title}: {updates} updates a run (a finished model has {own}); "
+            + (f"mean ± standard deviation over {cfg.seeds} seeds, which share judge and drawings; " if cfg.seeds > 1 else "one seed; ")
             + f"measured on {len(data.x_val):,} validation drawings")
     if any(key.startswith("fid") for key in group.columns):
         both = " (and, where it says so, against the training drawings)" * ("fid_training" in group.columns)
         line += (f"; FID of {samples:,} samples against the validation drawings{both}, by the judge of OUT; these two sets of real "
                  f"drawings against each other: {floor:.1f}. Test drawings are not looked at")
+    most = max(1, len(data.x_train) // 20)
+    if gaussians(group) > most:  # two rows may then be one mixture
+        line += f". No mixture here has more than {most} Gaussians, one for 20 drawings, whatever its row says"
     return line + (f". {group.note}" if group.note else "")
 
 
@@ -222,7 +233,7 @@ def plot(cfg, path, group, each, source):
 
 def chosen(only):
     """The groups that --only names, or all. Raises common.InputError."""
-    names = [name for name in only.split(",") if name] or list(GROUPS)
+    names = [name.strip() for name in only.split(",") if name.strip()] or list(GROUPS)
     unknown = [name for name in names if name not in GROUPS]
     common.require(not unknown, "--only", ", ".join(unknown), ", ".join(GROUPS), "name some of these, comma between")
     return {name: GROUPS[name] for name in GROUPS if name in names}
@@ -241,16 +252,17 @@ def train_missing(jobs, workers):
 
 def main(cfg):
     groups, begin = chosen(cfg.only), time.time()
+    common.require(cfg.samples >= 10, "--samples", cfg.samples, "10 or more", "FID needs their covariance")
     torch.set_num_threads(1)  # as in the processes that train: another number of threads rounds differently
     device = common.setup(cfg)
     data, judge, training = material(cfg.data, cfg.out, cfg.quick, str(device))
-    need = 20 * max(COMPONENTS)  # the 20 codes a Gaussian that conv_vae.py asks for; it would take fewer Gaussians without a word
+    need = 20 * max(map(gaussians, groups.values()))  # the 20 codes a Gaussian that conv_vae.py asks for; else it takes fewer Gaussians
     common.require(cfg.quick or len(data.x_train) >= need, cfg.data, f"{len(data.x_train):,} drawings to train on", f"{need:,} or more",
-                   "add some, or try it with --quick")
+                   "add some, name other groups by --only, or try it with --quick")
     folder, samples = common.start(cfg, __file__), min(cfg.samples, 500) if cfg.quick else cfg.samples
     (folder / "runs").mkdir(exist_ok=True)
-    for leftover in [path for name in groups for path in folder.glob(f"{name}.*")] + [*(folder / "runs").glob(".*.tmp")]:
-        leftover.unlink()  # no table of earlier runs stands beside those of new ones
+    for leftover in [path for name in GROUPS for path in folder.glob(f"{name}.*")] + [*(folder / "runs").glob(".*.tmp")]:
+        leftover.unlink()  # no table of earlier runs stands beside those of new ones, whatever its group
 
     jobs = []
     for run in dict.fromkeys(run for group in groups.values() for run, _ in group.rows.values()):
@@ -277,8 +289,8 @@ def main(cfg):
         plot(cfg, folder / f"{name}.png", group, each, data.source)
         common.save(folder / f"{name}.json", {
             "title": head, "what": group.what, "base": group.base, "order": order, "data": data.source, "quick": cfg.quick, "rows": rows,
-            "each": each, "columns": {key: {"name": COLUMNS[key].name, "digits": COLUMNS[key].digits, "lower": COLUMNS[key].lower}
-                                      for key in group.columns}})
+            "each": each, "columns": {key: {"name": COLUMNS[key].name, "digits": COLUMNS[key].digits, "lower": COLUMNS[key].lower,
+                                            "beside": COLUMNS[key].beside} for key in group.columns}})
     # an empty module: there is no one model, but there were torch and its threads
     common.finish(cfg, folder, data.source, device, torch.nn.Identity(), time.time() - begin, groups=list(groups), runs=len(jobs),
                   trained=len(missing), seconds_of_runs=sum(record["seconds"] for record in records.values()), fid_floor=floor,

@@ -2,7 +2,13 @@
 
 {"title": ..., "rows": {setting: {figure: number}}} will do. Besides: figure_sd beside a figure, its spread; "each": {setting: {figure: [a
 number a seed]}}; "base": the setting in use; "what": names a setting; "columns": {figure: {"name", "digits", "lower": is less of
-it better?}}; "order" in the chapter; "data" and "quick" as in metrics.json. Only a figure that says which way is better is compared.
+it better?, "beside": the figure that this one, without chance in it, is a yardstick of, as PCA's error is of a net's}}; "order" in the
+chapter; "data" and "quick" as in metrics.json. Only a figure that says which way is better is compared, and with its yardstick.
+
+Of two settings a difference within the spread, sqrt(s_a^2 + s_b^2), is a tie. The best of more than two is in part best by luck: there
+it is a tie within twice the spread. Of settings that are equal in truth, three seeds put one pair in six further apart than the spread;
+of eight such settings, the best is ahead of the one in use by more than that in one case of four, by more than twice that in one of
+twenty (simulated with normal figures; a test repeats it).
 """
 
 import math
@@ -11,7 +17,7 @@ from report import plots
 from report import text as tx
 from report.front import said
 from report.more import column_name
-from report.records import Value, compare, dig, number, read_json, verdict
+from report.records import Value, compare, dig, exact, number, read_json, verdict
 
 
 def contents(runs):
@@ -26,7 +32,7 @@ def contents(runs):
 
 
 def columns(content):
-    """{figure: (name as markup, format, is lower better or None)} of all that any row has."""
+    """{figure: (name as markup, format, is lower better or None, what it is a yardstick of or "")} of all that any row has."""
     rows, given, result = content["rows"], content.get("columns"), {}
     for key in dict.fromkeys(key for row in rows.values() for key in row):
         about = given.get(key) if isinstance(given, dict) else None
@@ -35,7 +41,8 @@ def columns(content):
                 dig(row, key.removesuffix("_sd")) is not None for row in rows.values())):
             digits, lower = about.get("digits"), about.get("lower")
             result[key] = (tx.literal(about["name"]) if about.get("name") else column_name(key),
-                           f"{{:,.{digits}f}}" if digits in range(10) else "{:.3g}", lower if isinstance(lower, bool) else None)
+                           f"{{:,.{digits}f}}" if digits in range(10) else "{:.3g}", lower if isinstance(lower, bool) else None,
+                           str(about.get("beside", "")))
     return dict(list(result.items())[:8])  # more would not fit onto a page
 
 
@@ -56,28 +63,33 @@ def listed(names):
 
 
 def comments(content):
-    """For each figure: which setting is best, which tie with it, and how the setting in use compares."""
+    """For each figure: which setting is best, which tie with it, how the setting in use compares; and each with its yardstick."""
     what, base = str(content.get("what") or ""), content.get("base")
     short = {s: tx.literal(s + " (in use)" * (s == base)) for s in content["rows"]}
     names = {s: f"{tx.literal(what)} {name}".strip() for s, name in short.items()}
-    for key, (label, form, lower) in columns(content).items():
+    shown = columns(content)
+    for key, (label, form, lower, beside) in shown.items():
         values = {s: value(content, s, key) for s in content["rows"]}
         values = {s: v for s, v in values.items() if v.known}
+        if beside in shown and shown[beside][2] is not None:
+            for s, mine in ((s, value(content, s, beside)) for s in values):
+                yield compare(shown[beside][0], names[s], mine, label, exact(values[s], mine), form, shown[beside][2])
         if lower is None or len(values) < 2:
             continue
         best = min(values, key=lambda s: values[s].mean * (1 if lower else -1))
         rest = [s for s in values if s != best]
-        ties = [s for s in rest if verdict(values[best], values[s], lower) == "tie"]
+        times = 2 if len(rest) > 1 else 1  # the best of several is best in part by luck: see above
+        ties = [s for s in rest if verdict(values[best], values[s], lower, times) == "tie"]
         if len(rest) > 1 and all(v.spread_known for v in values.values()):
             line = f"{names[best]} has the {'lowest' if lower else 'highest'} of {len(values)}, {number(form, values[best].mean)}"
             if len(ties) == len(rest):
-                yield f"**{label}:** all tie; {line}, but no difference from it is larger than the spread."
+                yield f"**{label}:** all tie; {line}, but no difference from it is larger than twice the spread."
             else:
                 yield f"**{label}:** {line}; " + (f"{listed([short[s] for s in ties])} tie{'s' * (len(ties) == 1)} with it."
-                                                  if ties else "each of the others is behind by more than the spread.")
+                                                  if ties else "each of the others is behind by more than twice the spread.")
         other = base if base in rest else (rest[0] if len(rest) == 1 else None)
         if other is not None:
-            yield compare(label, names[best], values[best], names[other], values[other], form, lower)
+            yield compare(label, names[best], values[best], names[other], values[other], form, lower, times)
 
 
 def about(content):
@@ -96,14 +108,16 @@ def chapter(doc, runs):
         return
     doc.heading("IV", "What each choice brings", 1)
     doc.text("Tables of `OUT/ablations/`: the same model with one choice changed at a time, trained more briefly than the models of the "
-             "chapters before, so that these figures compare with each other and with no others. In the plots a dot is a seed, lines and "
-             "bars are means, and the setting in use is on grey. A tie is a difference within the spread over seeds; the best of "
-             "several settings is in part so by luck, and the judge of samples is the same for all seeds.")
+             "chapters before: the figures compare with each other and with no others, and the order found need not be that of finished "
+             "models. In the plots a dot is a seed, lines and bars are means, and the setting in use is on grey. Of two settings, a "
+             "difference within the spread over seeds is a tie; three seeds put about one in six pairs of equal settings further apart "
+             "than that. The best of several is in part so by luck: there a difference within twice the spread is a tie. Judge and "
+             "validation drawings are the same for all seeds: no spread holds what others of them would change.")
     for i, (name, content, shown) in enumerate(found, 1):
         record, caption = about(content), tx.literal(content.get("title", name))
         doc.heading(f"IV.{i}", caption.split(":")[0])  # no figure drifts past it: comments stay with their table
         rows = [[tx.literal(setting + " (in use)" * (setting == content.get("base"))),
-                 *(value(content, setting, key).show(form) for key, (_, form, _) in shown.items())] for setting in content["rows"]]
+                 *(value(content, setting, key).show(form) for key, (_, form, *_) in shown.items())] for setting in content["rows"]]
         doc.table(f"ablation_{name}", caption + "." + said(record),
                   [tx.literal(content.get("what") or ""), *(label for label, *_ in shown.values())], rows, "l" + "r" * len(shown), 8.0)
         path = runs.path("ablations", f"{name}.png")

@@ -3,7 +3,8 @@
 A figure's spread is, in this order: its standard deviation over seeds, where other seeds' folders were given; what metrics.json
 holds beside it (of metrics.py: over subsets of samples, or a bootstrap); of a share of N drawings, its standard error
 sqrt(p (1 - p) / N); or none. To the spread over seeds of such a share the standard error is added, for all seeds have the same test
-drawings. Two figures whose difference is within sqrt(s_a^2 + s_b^2) are called a tie.
+drawings. Two figures whose difference is within sqrt(s_a^2 + s_b^2) are called a tie; within twice that, where one of them is the best of
+several (choices.py).
 """
 
 import json
@@ -76,7 +77,8 @@ class Runs:
             common.require(folder == self.out or names, folder, "no finished run", "folders with metrics.json",
                            "name a folder that 'make all SEED=1' has filled")
             for name in names:
-                self.check(folder, name)
+                if name != "ablations":  # tables over seeds of their own: only OUT's are read, and not this record
+                    self.check(folder, name)
         common.require(known, self.out, "no finished run", "folders with metrics.json", "run 'make all'")
 
     def check(self, folder, name):
@@ -173,8 +175,8 @@ def combined(a, b):
     return math.hypot(a.sd, b.sd, a.error, b.error)
 
 
-def verdict(a, b, lower=True):
-    """"first", "second", "tie", "first, no spread", "second, no spread" or "unknown": which is better."""
+def verdict(a, b, lower=True, times=1):
+    """"first", "second", "tie", "first, no spread", "second, no spread" or "unknown": which is better by more than times the spread."""
     if not (a.known and b.known):
         return "unknown"
     difference = (b.mean - a.mean) * (1 if lower else -1)
@@ -183,34 +185,34 @@ def verdict(a, b, lower=True):
     who = "first" if difference > 0 else "second"
     if not (a.spread_known and b.spread_known):
         return f"{who}, no spread"
-    return "tie" if abs(difference) <= combined(a, b) else who
+    return "tie" if abs(difference) <= times * combined(a, b) else who
 
 
-def compare(what, name_a, a, name_b, b, form="{:.3g}", lower=True):
+def compare(what, name_a, a, name_b, b, form="{:.3g}", lower=True, times=1):
     """One sentence on which of two has the better figure, or None where there is nothing to compare.
 
-    what: the figure's name; lower: less of it is better. A NaN is named, and no claim is made.
+    what: the figure's name; lower: less of it is better; times: 2 asks for twice the spread. A NaN is named, and no claim is made.
     """
     if not (a.n and b.n):
         return None
     if not (a.known and b.known):
         who = " and ".join(name for name, v in ((name_a, a), (name_b, b)) if not v.known)
         return f"The {what} of {who} is not a number in this run: nothing is said about it."
-    result, word = verdict(a, b, lower), "lower" if lower else "higher"
+    result, word = verdict(a, b, lower, times), "lower" if lower else "higher"
     first, second = ((name_b, b), (name_a, a)) if result.startswith("second") else ((name_a, a), (name_b, b))
     figures = number(form, first[1].mean), number(form, second[1].mean)
     kinds = dict.fromkeys(spread_name(value) for value in (a, b) if value.of)
-    spread = f"{number(form, combined(a, b))}; {' and '.join(kinds)}"
+    spread = f"{'twice ' * (times == 2)}the spread ({number(form, combined(a, b))}; {' and '.join(kinds)})"
     verb = "have" if first[0].startswith(("samples", "test drawings", "mixture samples", "prior samples")) else "has"
     if result == "tie":
-        how = f": the difference is within the spread ({spread})" if a.spread_known and b.spread_known else ""
+        how = f": the difference is within {spread}" if a.spread_known and b.spread_known else ""
         return (f"By {what}, {first[0]} and {second[0]} tie, {figures[0]} against "
                 f"{figures[1]}{how}{every_seed(name_a, a, name_b, b, lower)}.")
     if result.endswith("no spread"):
         return (f"In this run {first[0]} {verb} the {word} {what}, {figures[0]} against {figures[1]} for {second[0]}; there is no spread "
                 "to hold the difference against, so it is no verdict.")
     return (f"{cap(first[0])} {verb} the {word} {what}, {figures[0]} against {figures[1]} for {second[0]}: the difference is larger than "
-            f"the spread ({spread}).")
+            f"{spread}.")
 
 
 def every_seed(name_a, a, name_b, b, lower):

@@ -3,12 +3,14 @@
 Nothing is measured on test drawings: settings are chosen with these figures (docs/settings.md), and a figure that was chosen
 by says nothing fair afterwards. MSE and ELBO are those of the validation drawings. FID, equation (1) of metrics.py, uses the judge of OUT,
 and every set of samples is compared with two clouds of real drawings: the validation drawings, which have trained neither the model nor
-the judge, and the training drawings, ten times as many, where a copy of a training drawing would be the best sample.
+the judge, and the training drawings, ten times as many. Neither sees a copy, for copies of real drawings are real drawings; so mixtures
+are also scored by the density that they give to codes of validation drawings.
 
-A run depends on nothing but its fingerprint: settings, seed, data, judge, sources, versions. So it can be kept, done in any order, and by
-any number of processes; each has one thread, because another number of threads rounds differently.
+A run depends on nothing but its fingerprint: settings, seed, data, judge, sources (comments and docstrings apart), versions. So it can be
+kept, done in any order, and by any number of processes; each has one thread, because another number of threads rounds differently.
 """
 
+import ast
 import contextlib
 import functools
 import hashlib
@@ -21,7 +23,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,18 +32,18 @@ import sklearn
 import torch
 import torch.nn as nn
 from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
 
 import common
 import conv_ae
 import conv_vae
-import rnn_ae
 import rnn_vae
 from classifier import predict
 from metrics import frechet_distance, mean_and_covariance
 from more.score import Judge
 
 ROOT = Path(common.__file__).resolve().parent
-MODULES = {module.__name__: module for module in (conv_ae, conv_vae, rnn_ae, rnn_vae)}
+MODULES = {module.__name__: module for module in (conv_ae, conv_vae, rnn_vae)}
 READS = ("common.py", "report/trials.py")  # sources that every run depends on, besides its model's
 JUDGES = ("classifier.py", "metrics.py", "more/score.py")  # and those that a VAE's figures depend on
 
@@ -59,7 +61,7 @@ class Trial:
     @property
     def name(self):
         parts = [f"{field}-{value}" for field, value in self.changes] + [f"depth-{self.depth}"] * (self.depth != 4)
-        return "_".join([self.model, *parts])
+        return "_".join([self.model, *parts, *[f"longer-{self.longer}"] * (self.longer != 1)])
 
     @property
     def cost(self):
@@ -68,7 +70,7 @@ class Trial:
         Long runs go first, and the time left is guessed from it.
         """
         width = dict(self.changes).get("width", 16)
-        update = {"conv_ae": 79, "conv_vae": 123, "rnn_ae": 65, "rnn_vae": 144}[self.model]
+        update = {"conv_ae": 79, "conv_vae": 123, "rnn_vae": 144}[self.model]
         return self.longer * update * (width / 16) ** 1.2 * (0.6 + 0.1 * self.depth)
 
 
@@ -97,7 +99,7 @@ def build(trial, cfg):
         return DeepVAE(cfg.latent_dim, cfg.width, trial.depth)
     if trial.model == "rnn_vae":
         return rnn_vae.VAE(cfg.latent_dim, cfg.width, cfg.hidden_dim, cfg.row_dim)
-    return conv_ae.Autoencoder(cfg.latent_dim, cfg.width) if trial.model == "conv_ae" else rnn_ae.Autoencoder(cfg)
+    return conv_ae.Autoencoder(cfg.latent_dim, cfg.width)
 
 
 # ---- Measuring --------------------------------------------------------------------------------------------------
@@ -115,7 +117,7 @@ def material(data, out, quick, device):
 def model_settings(cfg, trial, seed):
     """The model's own Config with what the ablation's says, and with the trial's changes."""
     return MODULES[trial.model].Config(data=cfg.data, out=cfg.out, seed=seed, device=cfg.device, precision=cfg.precision, quick=cfg.quick,
-                                       steps=trial.longer * cfg.steps, epochs=cfg.epochs, **dict(trial.changes))
+                                       steps=trial.longer * cfg.steps, epochs=trial.longer * cfg.epochs, **dict(trial.changes))
 
 
 def autoencoder_figures(trial, settings, model, data, device):
@@ -126,6 +128,24 @@ def autoencoder_figures(trial, settings, model, data, device):
     return {"mse": error, "pca_mse": float(((pca.inverse_transform(pca.transform(held_out)) - held_out) ** 2).mean())}
 
 
+def clouds(codes, rng):
+    """A z from the cloud of each drawing, (N, L)."""
+    return codes["mu"] + torch.exp(0.5 * codes["logvar"]) * torch.randn(codes["mu"].shape, generator=rng)
+
+
+def mixture(settings, components, codes, held_out, samples):
+    """What conv_vae.sample_mixture draws (a test compares), and the mixture's mean -ln p(z) of held-out codes and of its own, in nats.
+
+    A mixture that has its own codes by heart is certain of these, and surprised by others.
+    """
+    rng = torch.Generator().manual_seed(settings.seed + 2)
+    z = clouds(codes, rng)
+    fitted = GaussianMixture(min(components, max(1, len(z) // 20)), reg_covar=1e-3, random_state=settings.seed).fit(z.double())
+    drawn = torch.from_numpy(fitted.sample(samples)[0]).float()[torch.randperm(samples, generator=rng)]  # (samples, L)
+    unseen = clouds(held_out, torch.Generator().manual_seed(settings.seed + 4))
+    return drawn, -fitted.score(unseen.double()), -fitted.score(z.double())
+
+
 def vae_figures(trial, settings, model, samples, data, judge, training, device):
     """The terms of the ELBO on validation drawings; the FID of each way to draw samples, against both clouds of real drawings."""
     module = MODULES[trial.model]
@@ -133,10 +153,15 @@ def vae_figures(trial, settings, model, samples, data, judge, training, device):
     drawn = module.decode(settings, model, seen["mu"], device, temperature=1.0) / 255  # from z = mu, the cloud's centre
     figures = {"reconstruction": seen["reconstruction"], "kl": seen["kl"], "negative_elbo": seen["reconstruction"] + seen["kl"],
                "active": seen["active"], "mse": float(((drawn - data.x_val[:, 0]) ** 2).mean())}
-    codes = module.evaluate(settings, model, data.x_train, device) if any(components for _, components, _ in trial.ways) else {}
+    counts = {components for _, components, _ in trial.ways if components}
+    codes = module.evaluate(settings, model, data.x_train, device) if counts else {}
+    fitted = {n: mixture(settings, n, codes, seen, samples) for n in counts}  # each once, in however many ways it is decoded
     for suffix, components, temperature in trial.ways:
-        z = (module.sample_mixture(replace(settings, components=components), codes["mu"], codes["logvar"], samples) if components else
-             torch.randn(samples, settings.latent_dim, generator=torch.Generator().manual_seed(settings.seed + 3)))
+        if components:
+            z, unseen, own = fitted[components]
+            figures |= {f"code_nll{suffix}": unseen, f"code_nll_training{suffix}": own}
+        else:
+            z = torch.randn(samples, settings.latent_dim, generator=torch.Generator().manual_seed(settings.seed + 3))
         cloud = mean_and_covariance(judge.look(module.decode(settings, model, z, device, temperature))[1])
         figures |= {f"fid{suffix}": frechet_distance(*judge.real, *cloud), f"fid_training{suffix}": frechet_distance(*training, *cloud)}
     return figures
@@ -163,6 +188,17 @@ def digest(*parts):
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
+@functools.cache
+def meaning(source):
+    """Digest of a source without its comments and docstrings: a result that is written into one makes no finished run stale."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if (isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+                and ast.get_docstring(node, clean=False) is not None):
+            node.body = node.body[1:] or [ast.Pass()]
+    return digest(ast.dump(tree).encode())  # without line numbers
+
+
 def fingerprint(cfg, trial, seed, device, samples, data):
     """All that can change a run's figures, as JSON has it. Folders are not in it: data that moved are the same data."""
     vae = trial.model.endswith("_vae")
@@ -172,7 +208,7 @@ def fingerprint(cfg, trial, seed, device, samples, data):
         "device": str(device), "bfloat16": common.uses_bfloat16(cfg, device), "depth": trial.depth,
         "ways": trial.ways, "samples": samples * vae, "data": digest(data.x_train.tobytes(), data.x_val.tobytes()),
         "judge": digest((Path(cfg.out) / "classifier" / "weights.pt").read_bytes()) if vae else "",
-        "sources": {name: digest((ROOT / name).read_bytes()) for name in (f"{trial.model}.py", *READS, *(JUDGES if vae else ()))},
+        "sources": {name: meaning((ROOT / name).read_bytes()) for name in (f"{trial.model}.py", *READS, *(JUDGES if vae else ()))},
         "versions": {"torch": torch.__version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__}}))
 
 
@@ -188,14 +224,20 @@ def read_run(path, mark=None):
 # ---- Several at a time --------------------------------------------------------------------------------------------
 
 def begin_worker():
-    """One thread; Ctrl-C is the parent's affair, and without a parent there is nothing left to do."""
+    """One thread; Ctrl-C is the parent's affair (run_all has it ignored), and without a parent there is nothing left to do."""
     def leave():
         multiprocessing.parent_process().join()
         os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     threading.Thread(target=leave, daemon=True).start()
+
+
+def no_memory(found, jobs):
+    """The one line on it, with the names of what was being done."""
+    names = " and ".join(f"{trial.name}, seed {seed}" for _, trial, seed, *_ in jobs)
+    return common.InputError(f"--workers: found {found} in the run of {names}, expected memory enough for each process; run it again "
+                             "(what is done is kept), with fewer processes or with less beside them")
 
 
 def run_all(jobs, workers):
@@ -209,13 +251,25 @@ def run_all(jobs, workers):
         while waiting or running:
             while waiting and len(running) < workers:  # no queue: what has not begun is not begun after a Ctrl-C
                 job = waiting.pop()
-                running[pool.submit(run, *job)] = job
+                handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a process that begins here ignores Ctrl-C, too, from its start
+                try:
+                    running[pool.submit(run, *job)] = job
+                finally:
+                    signal.signal(signal.SIGINT, handler)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                future.result()
+                job = running[future]
+                try:
+                    future.result()
+                except (BrokenProcessPool, common.InputError):
+                    raise
+                except Exception as error:
+                    if isinstance(error, MemoryError) or "memory" in str(error):  # torch has no error of its own for it on a CPU
+                        raise no_memory("too little memory", [job]) from None
+                    error.add_note(f"in the run of {job[1].name}, seed {job[2]}")
+                    raise
                 yield running.pop(future)
-    except BrokenProcessPool:
-        raise common.InputError("--workers: found a process that was killed, expected enough memory for each; run it again (what is done "
-                                "is kept), with fewer") from None
+    except BrokenProcessPool:  # the system kills a process where memory runs out; which of them, the pool does not know
+        raise no_memory("a process that was killed", running.values()) from None
     finally:
         if running:
             for process in multiprocessing.active_children():
