@@ -91,8 +91,8 @@ all: $(TARGETS) $(TABLE) $(REPORT)
 
 report: $(REPORT)
 
-# asked for by name it is always built anew: AUTHOR and the rest are no files whose age make could see
-# and where the ablations are asked for, too, they come first: it would read half of them
+# Asked for by name it is always built anew: AUTHOR and the rest are no files whose age make could see. Where the ablations
+# are asked for, too, they come first: else it could read half of their tables.
 $(REPORT): $(TARGETS) $(TABLE) $(wildcard report/*.py) $(if $(filter report,$(MAKECMDGOALS)),FORCE) $(if $(filter ablations,$(MAKECMDGOALS)),$(ABLATIONS))
 	$(PY) -m report.build --out $(OUT) --author "$(AUTHOR)" --student-id "$(STUDENT_ID)" --code-link "$(CODE_LINK)" $(if $(SEEDS),--seeds $(SEEDS))
 
@@ -249,8 +249,8 @@ $(foreach s,$(TEXTS),$(OUT)/$(s)/metrics.json): $(OUT)/%/metrics.json: more/%.py
 
 ablations: $(ABLATIONS)
 
-# not part of all. Asked for by name it always runs, for what is there may be one group's tables (FLAGS="--only beta"); that is soon
-# done: a run that is done and still fits is not done again, and an interrupted one goes on where it was
+# Not part of all. Asked for by name it always runs, for what is there may be one group's tables (FLAGS="--only beta"); that takes
+# seconds where all is done: a run that is there and still fits is not done again, and so an interrupted one goes on where it was.
 $(ABLATIONS): report/ablations.py report/trials.py conv_ae.py rnn_vae.py conv_vae.py classifier.py metrics.py more/score.py common.py \
 	$(DATA_READY) $(OUT)/classifier/metrics.json $(if $(filter ablations,$(MAKECMDGOALS)),FORCE) | $(VENV)
 	$(call RUN_REPORT,ablations)

@@ -143,8 +143,8 @@ GROUPS = {
     "components": Group("Gaussians of conv_vae's mixture", "components", {str(n): (IN_USE, MIXTURES[n]) for n in COMPONENTS},
                         ("fid", "fid_training", "code_nll", "code_nll_training"), str(conv_vae.Config.components),
                         note="FID does not see that a mixture has training codes by heart: copies of real drawings score as real drawings "
-                             "do. −ln p(z), the mixture's density at codes of validation drawings, does; beside it the same at the "
-                             "training codes that it was fitted to. The codes differ from seed to seed, not from row to row"),
+                             "do. −ln p(z) does: of the mixture's density at codes of validation drawings, and beside it at the "
+                             "training codes that it was fitted to. Codes differ from seed to seed, not from row to row"),
 }
 
 

@@ -112,7 +112,7 @@ def chapter(doc, runs):
              "models. In the plots a dot is a seed, lines and bars are means, and the setting in use is on grey. Of two settings, a "
              "difference within the spread over seeds is a tie; three seeds put about one in six pairs of equal settings further apart "
              "than that. The best of several is in part so by luck: there a difference within twice the spread is a tie. Judge and "
-             "validation drawings are the same for all seeds: no spread holds what others of them would change.")
+             "validation drawings are the same for all seeds: what others would change is in no spread.")
     for i, (name, content, shown) in enumerate(found, 1):
         record, caption = about(content), tx.literal(content.get("title", name))
         doc.heading(f"IV.{i}", caption.split(":")[0])  # no figure drifts past it: comments stay with their table

@@ -263,13 +263,13 @@ def run_all(jobs, workers):
                 except (BrokenProcessPool, common.InputError):
                     raise
                 except Exception as error:
-                    if isinstance(error, MemoryError) or "memory" in str(error):  # torch has no error of its own for it on a CPU
+                    if isinstance(error, MemoryError) or any(words in str(error) for words in ("allocate memory", "out of memory")):
                         raise no_memory("too little memory", [job]) from None
                     error.add_note(f"in the run of {job[1].name}, seed {job[2]}")
                     raise
                 yield running.pop(future)
     except BrokenProcessPool:  # the system kills a process where memory runs out; which of them, the pool does not know
-        raise no_memory("a process that was killed", running.values()) from None
+        raise no_memory("a process that was killed", [*running.values()] or [job]) from None
     finally:
         if running:
             for process in multiprocessing.active_children():
