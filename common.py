@@ -53,10 +53,10 @@ class Settings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where this CPU multiplies it natively
     quick: bool = False  # little data, two epochs: does it all run? The figures mean nothing
 
-    MAY_BE_ZERO: ClassVar[set] = {"shift", "mirror", "dropout", "input_dropout", "beta", "weight_decay", "eta"}
+    MAY_BE_ZERO: ClassVar[set] = {"shift", "mirror", "dropout", "input_dropout", "beta", "weight_decay", "eta", "alone"}
 
 
-AT_MOST = {"mirror": 1, "dropout": 0.9, "input_dropout": 0.9, "word_dropout": 0.9, "withhold": 0.9, "smooth": 0.4}  # shares
+AT_MOST = {"mirror": 1, "dropout": 0.9, "input_dropout": 0.9, "word_dropout": 0.9, "withhold": 0.9, "smooth": 0.4, "alone": 1}  # shares
 
 
 class OneLineParser(argparse.ArgumentParser):

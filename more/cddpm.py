@@ -61,9 +61,9 @@ class Config(color.Settings):
     noise_steps: int = 1000  # T
     weight: Literal["velocity", "noise"] = "velocity"  # w_t in (2): 1 / a_t, or 1
     dropout: float = 0.0  # in the residual blocks; 0.1 costs a sixth of the time
-    steps: int = 20000  # weight updates; fixed, so that any number of drawings takes about the same time
+    steps: int = 10000  # weight updates; fixed, so that any number of drawings takes about the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
-    batch_size: int = 32  # drawings an update; as in ddpm.py, where it was searched
+    batch_size: int = 64  # drawings an update
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
     ema: float = 0.999  # the weights that draw are a mean over the last tenth of the updates so far, or 1 / (1 - ema) if that is fewer
     shift: int = 0  # pixels by up to which training drawings are moved; 0: what it sees moved it draws moved, unlike the real ones
@@ -173,7 +173,6 @@ class Chain:
         a = torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(dim=0)])
         self.steps, self.a = steps, a / (a + channels * (1 - a))  # a / (1 - a) becomes a C-th of that
         self.beta = torch.cat([torch.zeros(1, dtype=torch.float64), 1 - self.a[1:] / self.a[:-1]])
-        # else sampling would start from pure noise, which training has never seen
         common.require(self.a[-1] < 1e-3, "--noise-steps", f"a_T = {self.a[-1]:.2g}", "less than 1e-3, x_T being noise alone", "give more")
 
     def noise(self, x0, t, eps):
@@ -209,7 +208,6 @@ def train(cfg, data, device, folder):
     kept = checkpoint.load(folder / "checkpoint.pt", cfg, __file__, [rng], states)
     history, step, begin = kept["history"], kept["step"], time.time() - kept["seconds"]
     for epoch in range(kept["epoch"] + 1, epochs + 1):
-        net.train()  # as it is: only average is ever in eval mode
         x_epoch = common.augment(x_train, rng, cfg.shift, cfg.mirror) * 2 - 1  # [0, 1] -> [-1, 1]: the noise's mean is in the middle
         order, total = torch.randperm(len(x_train), generator=rng)[:per_epoch * cfg.batch_size], 0.0
         for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}, step {step}"):

@@ -17,22 +17,23 @@ noise x_T ~ N(0, I) is taken back, step by step, to a drawing that nobody drew. 
     (8)  -ln p(x_0) <= KL(q(x_T | x_0) || N(0, I)) + E [sum_{t>1} KL((5) || (6)) - ln p(x_0 | x_1)]     over x_1..x_T given x_0
     (9)  linear: beta_t from 0.1/T to 20/T;  cosine: a_t = cos^2((t/T + 0.008) / 1.008 * pi/2) / (its value at t = 0);
          then, for C channels, a_t / (1 - a_t) is divided by C: they show the same lines, and noise averages out over them
+    (10) guidance, in samples only: e <- e' + g (e - e'),  e' of the weights after a fifth of the updates
 
 Why f: at t = T, x_t is noise alone, at t = 1 nearly the drawing. sqrt(1 - a_t) x_t is a good guess of eps that costs nothing, and f looks
 for the rest, the velocity u = sqrt(a_t) eps - sqrt(1 - a_t) x_0, as large at every t; without f, (4) divides e's error by almost 0 near
 T. |eps - e|^2 = a_t |u - f|^2: w_t = 1 / a_t makes (3) the error of u. With w_t = 1, as Ho et al. have it, large t hardly count, where it
 is decided what to draw. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - beta_t) (1 - a_t)).
-
-Why more noise than (5)'s: for the right x_0 any v up to 1 - a_s gives x_s the distribution (2). The net's x0_hat is not right, and what it
-got wrong is in x_s, through e. Fresh noise in place of e lets the next steps forget it. While there is more noise in x_t than drawing,
-x0_hat is a mean of many drawings, and new noise alone would forget what was decided, too: eta = 1.5. Later x0_hat is nearly the drawing,
-and all noise may be new: fresh = 1/2.
+Why more noise than (5)'s: for the right x_0 any v up to 1 - a_s gives x_s the distribution (2). The net's x0_hat is wrong, and its error
+is in x_s, through e. Fresh noise in place of e lets the next steps forget it. While there is more noise in x_t than drawing, x0_hat is a
+mean of many drawings, and new noise alone would forget what was decided: eta = 1.5. Later all noise may be new: fresh = 1/2.
+Why (10): a net that knows too little spreads: between drawings there is none, but (3) makes it leave some mass there. A younger one errs
+alike, and more; from e' to e is from worse to better, and g > 1 goes on in that direction (autoguidance, Karras et al. 2024, section 4).
 Score matching: grad ln q(x_t | x_0) = -eps / sqrt(1 - a_t), and what (3) learns is the mean of eps given x_t; so -e / sqrt(1 - a_t)
 is the score grad ln q(x_t) (Vincent 2011; Song and Ermon 2019): (6) climbs, with noise, the density of ever less noisy drawings.
 Papers: Ho et al. 2020, sections 2 and 3, for (1) to (6), (8); Song, Meng and Ermon 2021, equations 12, 16, for (7); Nichol and Dhariwal
 2021, equation 17, and Chen 2023 for (9); Salimans and Ho 2022, section 4, for f; Dhariwal and Nichol 2021, section 3.1, for gain and shift.
 Run:    python -m more.ddpm --data DATA --out OUT [--grey] [--resume]      (or: make ddpm)
-Writes: OUT/ddpm/ (ddpm_grey/) weights.pt, history.json, samples.npy, metrics.json; pictures curves, samples,
+Writes: OUT/ddpm/ (ddpm_grey/) weights.pt, early.pt (e'), history.json, samples.npy, metrics.json; pictures curves, samples,
         denoising, steps; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
 Result: seed 0, one thread, 30 minutes: FID painted 8.0 (conv_vae.py: 42.5), grey 2.7 (52.9); bound 2.02, 2.30 bits. 500 samples, painted,
         eta 0, 10, 20, 50, 250 steps: 23, 22, 21, 21; 50 steps, eta 1, 2, as set: 16, 8.5, 7.2. --sweep, 2,000 updates: 33; w_t = 1 49,
@@ -43,7 +44,6 @@ import copy
 import math
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -69,9 +69,9 @@ class Config(color.Settings):
     noise_steps: int = 1000  # T
     weight: Literal["velocity", "noise"] = "velocity"  # w_t in (3): the error of u, or of eps
     dropout: float = 0.0  # in the residual blocks; 0.1 costs a sixth of the time
-    steps: int = 20000  # weight updates; fixed, so that any number of drawings takes about the same time
+    steps: int = 10000  # weight updates; fixed, so that any number of drawings takes about the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
-    batch_size: int = 32  # drawings an update; 64 and half as many updates: a FID a third higher (--sweep)
+    batch_size: int = 64  # drawings an update
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
     ema: float = 0.999  # the weights that draw are a mean over the last tenth of the updates so far, or 1 / (1 - ema) if that is fewer
     shift: int = 0  # pixels by up to which training drawings are moved; 0: what it sees moved it draws moved, unlike the real ones
@@ -79,16 +79,17 @@ class Config(color.Settings):
     sample_steps: int = 50  # S, steps of (7) for samples.npy
     eta: float = 1.5  # in (7): how much of the noise is new, while there is more of it than of the drawing
     fresh: float = 0.5  # in (7): the a_s from which all of it is new; 1: never
+    guidance: float = 2.0  # g in (10); 1: none, and half the time
     save_every: int = 5  # epochs between checkpoints
     resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # compare settings, each trained for a fifth of `steps`, instead of a run
 
 
 SWEEP = {"as it stands": {}, "w = 1": {"weight": "noise"}, "linear": {"schedule": "linear"}, "width 32": {"width": 32}, "moved by 2": {
-    "shift": 2}, "dropout 0.1": {"dropout": 0.1}, "lr 1e-3": {"lr": 1e-3}, "lr 4e-3": {"lr": 4e-3}, "batches of 64": {"batch_size": 64},
+    "shift": 2}, "dropout 0.1": {"dropout": 0.1}, "lr 1e-3": {"lr": 1e-3}, "lr 4e-3": {"lr": 4e-3}, "batches of 32": {"batch_size": 32},
     "no mean of the weights": {"ema": 1e-9}}  # as good as 0, which --ema refuses
-SAMPLERS = [dict(zip(("sample_steps", "eta", "fresh"), way)) for way in (
-    (10, 0, 1), (20, 0, 1), (50, 0, 1), (250, 0, 1), (50, 1, 1), (50, 2, 1), (50, 1.5, 0.5))]
+SAMPLERS = [dict(zip(("sample_steps", "eta", "fresh", "guidance"), way)) for way in (
+    (10, 0, 1, 1), (20, 0, 1, 1), (50, 0, 1, 1), (250, 0, 1, 1), (50, 1, 1, 1), (50, 1.5, 0.5, 1), (50, 0, 1, 2), (50, 1.5, 0.5, 2))]
 
 
 # ---- 2. Model ---------------------------------------------------------------------------------------
@@ -175,7 +176,6 @@ class Chain:
         a = torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(dim=0)])
         self.steps, self.a = steps, a / (a + channels * (1 - a))  # a / (1 - a) becomes a C-th of that
         self.beta = torch.cat([torch.zeros(1, dtype=torch.float64), 1 - self.a[1:] / self.a[:-1]])
-        # else sampling would start from pure noise, which training has never seen
         common.require(self.a[-1] < 1e-3, "--noise-steps", f"a_T = {self.a[-1]:.2g}", "less than 1e-3, x_T being noise alone", "give more")
 
     def noise(self, x0, t, eps):
@@ -200,22 +200,22 @@ def diffusion_loss(net, chain, x0, t, eps, weight="velocity"):
 # ---- 4. Training ------------------------------------------------------------------------------------
 
 def train(cfg, data, device, folder):
-    """The whole loop; returns (the averaged net, history). Saves itself every few epochs, and continues from there with --resume."""
+    """The whole loop; returns (averaged net, the same after a fifth, history). Saves itself every few epochs; --resume continues."""
     torch.manual_seed(cfg.seed)  # of the first weights, and of dropout
     chain, x_train = Chain(cfg.schedule, cfg.noise_steps, data.x_train.shape[1]), torch.from_numpy(data.x_train)
     net = UNet(data.x_train.shape[1], cfg.width, cfg.dropout, chain).to(device)
     per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates; drawings that fill no batch are left out until the next shuffle
     epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
-    average = copy.deepcopy(net).requires_grad_(False)  # the last updates' noise averages out: its samples are cleaner
+    # a mean of the last weights: the updates' noise averages out, its samples are cleaner; and as it was after a fifth of the training
+    average, early = (copy.deepcopy(net).requires_grad_(False) for _ in range(2))
     optimizer = torch.optim.Adam(net.parameters(), lr=cfg.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, total_steps=max(11, epochs * per_epoch), pct_start=0.1,
                                                    cycle_momentum=False)
     rng = torch.Generator().manual_seed(cfg.seed)  # its own: order, t and eps depend on nothing else
-    states = [net, average, optimizer, schedule]
+    states = [net, average, early, optimizer, schedule]
     kept = checkpoint.load(folder / "checkpoint.pt", cfg, __file__, [rng], states)
     history, step, begin = kept["history"], kept["step"], time.time() - kept["seconds"]
     for epoch in range(kept["epoch"] + 1, epochs + 1):
-        net.train()  # as it is: only average is ever in eval mode
         x_epoch = common.augment(x_train, rng, cfg.shift, cfg.mirror) * 2 - 1  # [0, 1] -> [-1, 1]: the noise's mean is in the middle
         order, total = torch.randperm(len(x_train), generator=rng)[:per_epoch * cfg.batch_size], 0.0
         for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}, step {step}"):
@@ -236,9 +236,10 @@ def train(cfg, data, device, folder):
                         "val_loss": evaluate(cfg, average, chain, data.x_val, device)})
         print("epoch {epoch:3d}/{0}  step {1:5d}  loss: train {train_loss:.4f}  validation (averaged) {val_loss:.4f}  {seconds:6.1f} s, "
               "{2:.0f} left".format(epochs, step, (time.time() - begin) * (epochs / epoch - 1), **history[-1]), flush=True)
+        early.load_state_dict(average.state_dict()) if epoch == max(1, epochs // 5) else None  # e' in (10)
         if epoch % cfg.save_every == 0 and epoch < epochs:
             checkpoint.save(folder / "checkpoint.pt", cfg, __file__, [rng], states, epoch, step, time.time() - begin, history)
-    return average.eval(), history
+    return average.eval(), early.eval(), history
 
 
 # ---- 5. Evaluation ----------------------------------------------------------------------------------
@@ -260,8 +261,7 @@ def predict(cfg, net, chain, x, t, device):
     with common.autocast(cfg, device):
         e = net(x, torch.full((len(x),), t, device=device))
     a = chain.a[t].item()
-    # Pixels are in [-1, 1]; what f gets wrong may lie outside, and would be carried on.
-    x0 = ((x - math.sqrt(1 - a) * e) / math.sqrt(a)).clamp(-1, 1)  # (4)
+    x0 = ((x - math.sqrt(1 - a) * e) / math.sqrt(a)).clamp(-1, 1)  # (4); what f gets wrong may lie outside, and would be carried on
     return (x - math.sqrt(a) * x0) / math.sqrt(1 - a), x0  # e again, so that it fits the clamped x0_hat
 
 
@@ -288,10 +288,11 @@ def sample_ddim(cfg, net, chain, x, rng, device, steps, eta=0.0, fresh=1.0, path
     return x
 
 
-def draw(cfg, net, n, shape, device, seed=2):
+def draw(cfg, net, early, n, shape, device, seed=2, path=None):
     """n samples uint8 (n, H, W) or (n, H, W, 3); shape (C, H, W). Without no_grad: the averaged weights need no gradient."""
     rng, chain = torch.Generator().manual_seed(cfg.seed + seed), Chain(cfg.schedule, cfg.noise_steps, shape[0])
-    x = torch.cat([sample_ddim(cfg, net, chain, x.to(device), rng, device, cfg.sample_steps, cfg.eta, cfg.fresh).cpu()
+    guided = net if cfg.guidance == 1 else lambda x, t: torch.lerp(early(x, t), net(x, t), cfg.guidance)  # (10): lerp goes on beyond 1
+    x = torch.cat([sample_ddim(cfg, guided, chain, x.to(device), rng, device, cfg.sample_steps, cfg.eta, cfg.fresh, path).cpu()
                    for x in torch.randn(n, *shape, generator=rng).split(250)])
     return color.to_uint8((x + 1) / 2)  # in [-1, 1]: the last x is x0_hat
 
@@ -323,23 +324,22 @@ def main(cfg):
     judge, shape = Judge(cfg, data, device), data.x_train.shape[1:]
     folder = common.start(cfg, "ddpm" + "_grey" * cfg.grey, "sweep" if cfg.sweep else "metrics")
     if cfg.sweep:
-        return sweep(cfg, folder, data.source, SWEEP, lambda c, name: {"FID": judge.fid(draw(c, train(c, data, device, folder)[0], len(
+        return sweep(cfg, folder, data.source, SWEEP, lambda c, name: {"FID": judge.fid(draw(c, *train(c, data, device, folder)[:2], len(
             data.x_test), shape, device))}, device)
 
-    net, history = train(cfg, data, device, folder)
+    net, early, history = train(cfg, data, device, folder)
     common.save(folder / "history.json", history)
-    common.save(folder / "weights.pt", net)
-    rng, path, chain = torch.Generator().manual_seed(cfg.seed), [], Chain(cfg.schedule, cfg.noise_steps, shape[0])
-    samples = draw(cfg, net, 100 if cfg.quick else 5000, shape, device)
+    common.save(folder / "weights.pt", net), common.save(folder / "early.pt", early)
+    samples, path = draw(cfg, net, early, 100 if cfg.quick else 5000, shape, device), []
+    chain, _ = Chain(cfg.schedule, cfg.noise_steps, shape[0]), draw(cfg, net, early, 12, shape, device, seed=0, path=path)
     figures = {"test_loss": evaluate(cfg, net, chain, data.x_test, device), "fid": judge.fid(samples[:len(data.x_test)]),
                "test_bits_per_dimension": bound(cfg, net, np.random.default_rng(0).permutation(data.x_test)[:200], device),
-               "samplers": judge.compare({f"{c.sample_steps} steps, eta {c.eta}" + ", fresh" * (c.fresh < 1): partial(
-                   draw, c, net, len(samples) // 10, shape, device) for c in (replace(cfg, **way) for way in SAMPLERS)})}
+               "samplers": judge.compare({f"{c.sample_steps} steps, eta {c.eta}" + ", fresh" * (c.fresh < 1) + f", g {c.guidance}": (
+                   lambda c=c: draw(c, net, early, len(samples) // 10, shape, device)) for c in (replace(cfg, **way) for way in SAMPLERS)})}
     print("test loss {test_loss:.4f}, estimated bound {test_bits_per_dimension:.3f} bits per dimension; FID {fid:.2f}".format(**figures))
     common.save(folder / "samples.npy", samples)
     common.plot_curves(cfg, folder / "curves.png", history, data.source, f"Error of the {cfg.weight}", "squared error", {"loss": "loss"})
     charts.plot_samples(cfg, folder / "samples.png", {f"samples, DDIM with {cfg.sample_steps} steps": samples[:84]}, data.source)
-    sample_ddim(cfg, net, chain, torch.randn(12, *shape, generator=rng).to(device), rng, device, cfg.sample_steps, cfg.eta, cfg.fresh, path)
     charts.plot_denoising(cfg, folder / "denoising.png", path, data.source)
     charts.plot_samplers(cfg, folder / "steps.png", figures["samplers"], data.source)
     common.finish(cfg, folder, data.source, device, net, history[-1]["seconds"], **figures)

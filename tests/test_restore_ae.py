@@ -217,7 +217,7 @@ def test_flips_of_a_net_that_copies_and_of_one_that_knows(doodles, tmp_path, mon
     monkeypatch.setattr(r, "restore", lambda cfg, model, y, device, x=None: (y, None))
     for rows in r.flips(cfg, None, data, CPU).values():
         for row in rows.values():
-            assert row["right"] == 0.5 and row["flipped, left alone"] == row["flipped, restored"] and row["not flipped, restored"] == 60
+            assert row["right"] == 0 and row["flipped, left alone"] == row["flipped, restored"] and row["not flipped, restored"] == 60
             assert row["half of each, (8)"] - row["flipped, left alone"] == pytest.approx(10 * math.log10(4), abs=1e-3)
     monkeypatch.setattr(r, "restore", lambda cfg, model, y, device, x=None: (torch.from_numpy(data.x_test), None))
     assert all(row["right"] == 1 for rows in r.flips(cfg, None, data, CPU).values() for row in rows.values())
