@@ -35,9 +35,9 @@ Papers: Ho et al. 2020, sections 2 and 3, for (1) to (6), (8); Song, Meng and Er
 Run:    python -m more.ddpm --data DATA --out OUT [--grey] [--resume]      (or: make ddpm)
 Writes: OUT/ddpm/ (ddpm_grey/) weights.pt, early.pt (e'), history.json, samples.npy, metrics.json; pictures curves, samples,
         denoising, steps; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
-Result: seed 0, one thread, 30 minutes: FID painted 8.0 (conv_vae.py: 42.5), grey 2.7 (52.9); bound 2.02, 2.30 bits. 500 samples, painted,
-        eta 0, 10, 20, 50, 250 steps: 23, 22, 21, 21; 50 steps, eta 1, 2, as set: 16, 8.5, 7.2. --sweep, 2,000 updates: 33; w_t = 1 49,
-        linear 52, lr 1e-3 49, dropout 46, moved 47, width 32 25 (2.5 times the time), batches of 32 24: docs/settings.md
+Result: seed 0, one thread, 30 minutes: FID of 800 samples, painted, 4.0 (conv_vae.py: 42.5), grey 0.8 (52.9); bound 2.02, 2.30 bits. 500
+        samples, painted, g = 1: eta 0, 10, 20, 50, 250 steps: 23, 22, 21, 21; 50 steps, eta 1, as set: 16, 7.2; g 1.5: 3.2. 7 % have blots
+        (real: 2 %). Parts of --sweep, 2,000 updates, g = 1: 33; w_t = 1 49, linear 52, width 32 25, batches of 32 24: docs/settings.md
 """
 
 import copy
