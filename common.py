@@ -186,7 +186,9 @@ def load_data(cfg, color=False):
     """Read and check DATA's four files; hold out a tenth of the training drawings. Raises InputError."""
     source = read_source(cfg.data)
     classes = tuple(source.pop("classes", CLASSES)) if color else CLASSES
-    return split(cfg, *read_set(cfg.data, "train", color, classes), *read_set(cfg.data, "test", color, classes), source, classes)
+    data = split(cfg, *read_set(cfg.data, "train", color, classes), *read_set(cfg.data, "test", color, classes), source, classes)
+    require(set(data.y_train) == set(range(len(classes))), cfg.data, "a category with no drawing left to train on", "more", "add some")
+    return data
 
 
 def split(cfg, x, y, x_test, y_test, source, classes=CLASSES):
@@ -199,7 +201,6 @@ def split(cfg, x, y, x_test, y_test, source, classes=CLASSES):
     test = rng.permutation(len(x_test))[:200] if cfg.quick else slice(None)
     val, train = np.split(order, [max(1, len(order) // 10)])
     require(len(train), cfg.data, f"{len(x)} training drawings", "two or more", "add some")
-    require(len(np.unique(y[train])) == len(np.unique(y)), cfg.data, "a category with no drawing left to train on", "more", "add some")
     source = source | {"drawings": {"train": len(train), "validation": len(val), "test": len(y_test[test])}}
     print(f"data: {describe(source)}")
     return Data(x[train], y[train], x[val], y[val], x_test[test], y_test[test], source, classes)
