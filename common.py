@@ -1,8 +1,8 @@
 """What every script needs and no model is about: settings, data, seeds, files, pictures.
 
 A reader of a model file need not open this one: no model, loss or score is computed here; only augment(),
-which moves and mirrors, touches what a model sees. torch is imported inside the functions that use it, so that a script without torch can
-use the rest.
+which moves and mirrors, touches what a model sees. torch is imported inside the functions that use it, so
+that a script without torch can use the rest.
 """
 
 import argparse
@@ -292,7 +292,7 @@ def start(cfg, script, record="metrics"):
     path, before = folder / f"{record}.json", {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".probe.tmp").touch()  # a folder that cannot be written to fails here, and not after the training
+        (probe := folder / ".probe.tmp").touch(), probe.unlink()  # a folder that cannot be written to fails here, not after the training
         before = dict(json.loads(path.read_text())) if path.exists() else {}
     except OSError as error:
         require(False, folder, error.strerror, "a folder to write to", "name one by --out")

@@ -26,8 +26,8 @@ is decided what to draw. (8)'s terms are (3) with w_t = beta_t^2 / (2 v (1 - bet
 Why more noise than (5)'s: for the right x_0 any v up to 1 - a_s gives x_s the distribution (2). The net's x0_hat is wrong, and its error
 is in x_s, through e. Fresh noise in place of e lets the next steps forget it. While there is more noise in x_t than drawing, x0_hat is a
 mean of many drawings, and new noise alone would forget what was decided: eta = 1.5. Later all noise may be new: fresh = 1/2.
-Why (10): a net that knows too little spreads: between drawings there is none, but (3) makes it leave some mass there. A younger one errs
-alike, and more; from e' to e is from worse to better, and g > 1 goes on in that direction (autoguidance, Karras et al. 2024, section 4).
+Why (10): where a net cannot decide, (3) makes it answer with a mean, and samples end between drawings. A younger one errs alike, and
+more; from e' to e is from worse to better, and g > 1 goes on in that direction (autoguidance, Karras et al. 2024).
 Score matching: grad ln q(x_t | x_0) = -eps / sqrt(1 - a_t), and what (3) learns is the mean of eps given x_t; so -e / sqrt(1 - a_t)
 is the score grad ln q(x_t) (Vincent 2011; Song and Ermon 2019): (6) climbs, with noise, the density of ever less noisy drawings.
 Papers: Ho et al. 2020, sections 2 and 3, for (1) to (6), (8); Song, Meng and Ermon 2021, equations 12, 16, for (7); Nichol and Dhariwal
