@@ -44,7 +44,7 @@ def require(fits, where, found, expected, remedy):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The flags of every script. A number must be positive, unless it is named here or 0 by default."""
+    """The flags of every script. A number must be positive, unless it is named here or 0 by default; scripts add their own."""
 
     data: str = "data/quickdraw_subset_np"  # folder with the course's four .npy files
     out: str = ""  # results go to OUT/<script>/; empty: out, out_quick or out_seed<SEED>
@@ -53,10 +53,8 @@ class Settings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where this CPU multiplies it natively
     quick: bool = False  # little data, two epochs: does it all run? The figures mean nothing
 
-    MAY_BE_ZERO: ClassVar[set] = {"shift", "mirror", "dropout", "input_dropout", "beta", "weight_decay", "eta", "alone"}
-
-
-AT_MOST = {"mirror": 1, "dropout": 0.9, "input_dropout": 0.9, "word_dropout": 0.9, "withhold": 0.9, "smooth": 0.4, "alone": 1}  # shares
+    MAY_BE_ZERO: ClassVar[set] = {"shift", "mirror", "dropout", "input_dropout", "beta", "weight_decay"}
+    AT_MOST: ClassVar[dict] = {"mirror": 1, "dropout": 0.9, "input_dropout": 0.9}  # shares; the rest up to what a seed may be
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -86,8 +84,9 @@ def parse(Config, argv=None):
     given = vars(parser.parse_args(argv))
     for field in dataclasses.fields(Config):
         if field.type in (int, float):
-            value, zero = given[field.name], field.default == 0 or field.name in getattr(Config, "MAY_BE_ZERO", Settings.MAY_BE_ZERO)
-            most = AT_MOST.get(field.name, 2 ** 32 - 1)  # a larger seed is refused by numpy
+            limits = Config if issubclass(Config, Settings) else Settings
+            value, zero = given[field.name], field.default == 0 or field.name in limits.MAY_BE_ZERO
+            most = limits.AT_MOST.get(field.name, 2 ** 32 - 1)  # a larger seed is refused by numpy
             require(value <= most and (value > 0 or (zero and value == 0)), "--" + field.name.replace("_", "-"), value,  # so is NaN
                     "a positive number" + " or 0" * zero + f", up to {most}", "--help says what it means")
     if given.get("quick") and given.get("epochs") == 0:

@@ -76,7 +76,8 @@ class Config(color.Settings):
     resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # compare settings, each trained for a fifth of `steps`, instead of a run
 
-    MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"guidance", "withhold"}
+    MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"guidance", "withhold", "eta"}
+    AT_MOST = common.Settings.AT_MOST | {"withhold": 0.9}
 
 
 SWEEP = {"as it stands": {}, "y never withheld": {"withhold": 0.0}, "y withheld from a third": {"withhold": 0.33},

@@ -69,6 +69,7 @@ class Config(color.Settings):
     sweep: bool = False  # each trick on and off, trained for a fifth of `steps`, instead of a run
 
     MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"translate", "project", "r1"}
+    AT_MOST = common.Settings.AT_MOST | {"smooth": 0.4}
 
 
 SWEEP = {"as it stands": {}, "D does not know y": {"project": 0.0}, "labels 0.9": {"smooth": 0.1}, "32 latents": {"latent_dim": 32},

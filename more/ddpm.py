@@ -84,6 +84,8 @@ class Config(color.Settings):
     resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # compare settings, each trained for a fifth of `steps`, instead of a run
 
+    MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"eta"}
+
 
 SWEEP = {"as it stands": {}, "w = 1": {"weight": "noise"}, "linear": {"schedule": "linear"}, "width 32": {"width": 32}, "moved by 2": {
     "shift": 2}, "dropout 0.1": {"dropout": 0.1}, "lr 1e-3": {"lr": 1e-3}, "lr 4e-3": {"lr": 4e-3}, "batches of 32": {"batch_size": 32},
@@ -320,6 +322,7 @@ def bound(cfg, net, images, device, per_image=50):
 # ---- 7. Main ----------------------------------------------------------------------------------------
 
 def main(cfg):
+    common.require(cfg.width % 4 == 0, "--width", cfg.width, "a multiple of 4", "GroupNorm takes 4 channels together")
     data, device = color.load(cfg), common.setup(cfg)
     judge, shape = Judge(cfg, data, device), data.x_train.shape[1:]
     folder = common.start(cfg, "ddpm" + "_grey" * cfg.grey, "sweep" if cfg.sweep else "metrics")
@@ -328,8 +331,8 @@ def main(cfg):
             data.x_test), shape, device))}, device)
 
     net, early, history = train(cfg, data, device, folder)
-    common.save(folder / "history.json", history)
-    common.save(folder / "weights.pt", net), common.save(folder / "early.pt", early)
+    for name, content in (("history.json", history), ("weights.pt", net), ("early.pt", early)):
+        common.save(folder / name, content)
     samples, path = draw(cfg, net, early, 100 if cfg.quick else 5000, shape, device), []
     chain, _ = Chain(cfg.schedule, cfg.noise_steps, shape[0]), draw(cfg, net, early, 12, shape, device, seed=0, path=path)
     figures = {"test_loss": evaluate(cfg, net, chain, data.x_test, device), "fid": judge.fid(samples[:len(data.x_test)]),

@@ -86,6 +86,7 @@ class Config(color.Settings):
     sweep: bool = False  # each trick on and off, trained for a fifth of `steps`, instead of a run
 
     MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"translate", "r1"}
+    AT_MOST = common.Settings.AT_MOST | {"smooth": 0.4}
 
 
 SWEEP = {"as it stands": {}, "minimax loss": {"loss": "minimax"}, "no R1": {"r1": 0.0}, "R1 with gamma 10": {"r1": 10.0},

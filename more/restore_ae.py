@@ -67,6 +67,8 @@ class Config(color.Settings):
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
     sweep: bool = False  # the settings that matter, each trained for a fifth of `steps`, instead of a run
 
+    MAY_BE_ZERO, AT_MOST = common.Settings.MAY_BE_ZERO | {"alone"}, common.Settings.AT_MOST | {"alone": 1}
+
 
 SWEEP = {"as it stands": {}, "cross-entropy": {"loss": "bce"}, "no attention": {"attention": "off"}, "no skip": {"skip": "off"},
          "bottleneck of 8": {"bottleneck": 8}, "twice as wide": {"width": 32}, "half of them mixed": {"alone": 0.5},

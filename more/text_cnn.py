@@ -63,6 +63,7 @@ class Config(sentences.Settings):
     seeds: int = 2  # runs of each variant in the table
 
     MAY_BE_ZERO = sentences.Settings.MAY_BE_ZERO | {"word_dropout"}
+    AT_MOST = sentences.Settings.AT_MOST | {"word_dropout": 0.9}
 
 
 VARIANTS = {"widths 3, 4, 5": {"widths": "3,4,5"}, "width 1, a bag of words": {"widths": "1"}, "width 2": {"widths": "2"},

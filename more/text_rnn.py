@@ -75,6 +75,7 @@ class Config(sentences.Settings):
     seeds: int = 2  # runs of each variant in the table
 
     MAY_BE_ZERO = sentences.Settings.MAY_BE_ZERO | {"word_dropout"}
+    AT_MOST = sentences.Settings.AT_MOST | {"word_dropout": 0.9}
 
 
 # (cell, directions, pool, layers) of the table's variants; most have one direction, which costs half

@@ -1,8 +1,10 @@
 """Every script as a user runs it, on little data: what it writes, that it writes the same twice, what it refuses."""
 
 import dataclasses
+import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -209,6 +211,25 @@ def test_out_follows_from_quick_and_seed():
 
     for flags, out in (((), "out"), (("--quick",), "out_quick"), (("--seed", "2"), "out_seed2"), (("--quick", "--out", "x"), "x")):
         assert common.parse(conv_ae.Config, list(flags)).out == out
+
+
+def test_a_share_is_at_most_one_and_says_so():
+    """Every setting whose comment begins with "share", of every script, and those that are shares by another name."""
+    shares = [(file, name) for file in (*ROOT.glob("*.py"), *ROOT.glob("more/*.py"))
+              for name, text in re.findall(r"^    (\w+): float = .*?  # (.*)$", file.read_text(), flags=re.MULTILINE)
+              if text.startswith("share ") or name in ("dropout", "smooth", "withhold")]
+    assert len(shares) > 20
+    for file, name in shares:
+        Config = importlib.import_module(f"{'more.' * (file.parent.name == 'more')}{file.stem}").Config
+        assert getattr(common.parse(Config, ["--" + name.replace("_", "-"), "0"]), name) == 0, (file, name)
+        with pytest.raises(common.InputError, match=r"expected a positive number or 0, up to (1|0\.\d)"):
+            common.parse(Config, ["--" + name.replace("_", "-"), "1.01"])
+
+
+@pytest.mark.parametrize("name", ("ddpm", "cddpm"))
+def test_a_width_that_groupnorm_cannot_split_is_refused_before_the_data_are_read(name):
+    done = run("-m", f"more.{name}", "--data", "nowhere", "--width", 6, cwd=ROOT)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--width: found 6, expected a multiple of 4" in done.stderr
 
 
 @pytest.mark.parametrize("kind", (signal.SIGINT, signal.SIGKILL), ids=("SIGINT", "SIGKILL"))
