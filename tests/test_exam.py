@@ -243,6 +243,8 @@ def test_every_change_has_its_experiment():
     assert all(function.__doc__ for function in EXPERIMENTS.values())
     files = {q.file for q in CHANGES.values()}
     assert files >= set(CORE) and len(files & set(MORE)) >= 20
+    readme = (ROOT / "README.md").read_text()
+    assert f"{len(QUESTIONS)} questions with a short answer" in readme and f"| {len(QUESTIONS)}, {len(CHANGES)} of them tried" in readme
 
 
 @ids("name", CHANGES)

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import unicodedata
 
 import check
 import pytest
@@ -22,6 +23,20 @@ TEXTS = ("more/text_rnn", "more/text_cnn")
 MORE = SCRATCH + PAINTED + AUTOENCODERS + TEXTS
 COMMANDS = [line.split("#")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
             for line in block.splitlines() if line.split("#")[0].strip()]
+
+
+def plain(text):
+    """Without accents, as the sources have their names."""
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+
+
+@pytest.mark.parametrize("name", SCRIPTS + MORE)
+def test_what_a_file_cites_is_among_the_sources(name):
+    """By the last name or word of the title before the year, with "and" the one before it, too, in this order, and the year."""
+    sources = plain(README.split("## Sources")[1]).splitlines()
+    text = " ".join((ROOT / f"{name}.py").read_text().split())
+    for author, second, year in re.findall(r"\b([A-Z][a-z]+)(?: et al\.| and ([A-Z][a-z]+))?,? \(?(19\d\d|20\d\d)\b", text):
+        assert any(re.match(rf"- .*{author}.*{second}", line) and year in line for line in sources), (author, second, year)
 
 
 def test_there_are_commands():
