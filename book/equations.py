@@ -14,6 +14,7 @@ letter that is no article, and it does not touch an operator or half of somethin
 import html
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from book.formula import Reader, mathml
 from book.symbols import CALLED, FUNCTIONS, GREEK, NAMES, OPERATORS, WIDE, WORDS, is_differential, tokens_of
@@ -294,10 +295,22 @@ def _group(lines, first):
                 break
             stop += 1
         part = lines[at:stop]
-        found += _indented(part, first + at, tagged) if tagged or margin >= 4 else [
-            Block("table" if fact else "prose", tuple(part), first + at, "" if fact else "\n".join(part))]
+        if tagged or margin >= 4:
+            found += _indented(part, first + at, tagged)
+        elif fact:
+            found.append(Block("table", tuple(part), first + at))
+        else:
+            found += [Block("prose", tuple(some), first + at + i, "\n".join(some)) for i, some in _paragraphs(part)]
         at = stop
     return found
+
+
+def _paragraphs(lines):
+    """[(index of the first, lines)]: a new one begins where a sentence ended and the next word would still have fitted into the line."""
+    wide = max(map(len, lines)) - 3  # who fills lines by hand leaves a little
+    starts = [0, *(i for i in range(1, len(lines)) if lines[i - 1].endswith(".")
+                   and len(lines[i - 1]) + 1 + len(lines[i].split()[0]) <= wide), len(lines)]
+    return [(i, lines[i:end]) for i, end in pairwise(starts)]
 
 
 def blocks(text):

@@ -244,6 +244,15 @@ Words after."""
     assert found[1].note == "plain:" and found[2].note == "two gates"
 
 
+def test_a_paragraph_begins_where_a_sentence_ended_and_a_line_was_left_short():
+    text = """A line that is filled by hand to its end, and says a lot in doing so.
+Then one ends early, on purpose.
+Why: a new thought begins, though no empty line says it, and it may be long.
+It is short
+and goes on."""
+    assert [(b.kind, b.first, b.body.count("\n")) for b in blocks(text)] == [("prose", 0, 1), ("prose", 2, 2)]
+
+
 def check_lines(name, text):
     lines, at = text.split("\n") if text else [], 0
     for block in blocks(text):
