@@ -105,7 +105,7 @@ scratch: $(foreach s,$(SCRATCH),$(OUT)/$(s)/metrics.json)
 
 colour: $(foreach s,$(PAINTED),$(OUT)/$(s)/metrics.json) $(COLOR_TABLE)
 
-grey: $(foreach s,$(GREY),$(OUT)/$(s)/metrics.json)
+grey: $(foreach s,$(GREY),$(OUT)/$(s)/metrics.json) $(TARGETS)
 	$(call RUN,metrics)
 
 sequences: $(foreach s,$(DIGITS) $(TEXTS),$(OUT)/$(s)/metrics.json) $(DRAWN)
@@ -204,13 +204,16 @@ $(COLOR_JUDGE): classifier.py $(OUT)/color/metrics.json
 # the long ones go on, after an interruption, where they last saved themselves
 RESUME      = $(if $(filter gan cgan ddpm cddpm,$(1)),--resume)
 
-$(foreach s,$(PAINTED),$(OUT)/$(s)/metrics.json): $(OUT)/%/metrics.json: more/%.py $(COLOR_JUDGE)
+PARTS       = more/color.py more/score.py more/charts.py more/sweep.py more/checkpoint.py
+
+$(foreach s,$(PAINTED),$(OUT)/$(s)/metrics.json): $(OUT)/%/metrics.json: more/%.py $(PARTS) $(COLOR_JUDGE)
 	$(call RUN_MORE,$*) $(call RESUME,$*)
 
-$(foreach s,$(GREY),$(OUT)/$(s)/metrics.json): $(OUT)/%_grey/metrics.json: more/%.py $(OUT)/classifier/metrics.json
+$(foreach s,$(GREY),$(OUT)/$(s)/metrics.json): $(OUT)/%_grey/metrics.json: more/%.py $(PARTS) $(OUT)/classifier/metrics.json
 	$(call RUN_MORE,$*) --grey $(call RESUME,$*)
 
 # has no model of its own
+$(OUT)/inpaint/metrics.json $(OUT)/inpaint_grey/metrics.json: more/ddpm.py
 $(OUT)/inpaint/metrics.json: $(OUT)/ddpm/metrics.json
 $(OUT)/inpaint_grey/metrics.json: $(OUT)/ddpm_grey/metrics.json
 

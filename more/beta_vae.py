@@ -71,6 +71,7 @@ class Config(color.Settings):
     batch_size: int = 128  # images an update
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
     shift: int = 4  # pixels by up to which images are moved: position is one of the factors
+    mirror: float = 0.5  # share of training images that are mirrored: of digits 0
     sweep: bool = False  # other settings at beta = 1 and 4, 600 updates each, instead of a run
     MAY_BE_ZERO = common.Settings.MAY_BE_ZERO - {"beta"}
 
@@ -162,7 +163,7 @@ def train(cfg, data, device):
     data_rng, history, begin = torch.Generator().manual_seed(cfg.seed), [], time.time()  # its own: nothing else changes the order
     for epoch in range(1, epochs + 1):
         model.train()
-        x_epoch = common.augment(x_train, data_rng, cfg.shift)  # moved and mirrored anew each epoch
+        x_epoch = common.augment(x_train, data_rng, cfg.shift, cfg.mirror)  # moved and mirrored anew each epoch
         order, total = torch.randperm(len(x_train), generator=data_rng)[:per_epoch * cfg.batch_size], np.zeros(2)
         for batch in common.progress(order.split(cfg.batch_size), f"beta {cfg.beta:g}, epoch {epoch}/{epochs}"):
             x = x_epoch[batch].to(device)  # (B, C, H, H)
@@ -180,8 +181,9 @@ def train(cfg, data, device):
         history.append({"beta": cfg.beta, "epoch": epoch, "seconds": time.time() - begin})
         for name, (r, kl) in (("train", total / len(order)), ("val", (val["reconstruction"], val["kl"]))):
             history[-1] |= {f"{name}_reconstruction": r, f"{name}_kl": kl, f"{name}_objective": r + cfg.beta * kl}
-        print("beta {beta:5g}  epoch {epoch:3d}/{0}  nats, reconstruction + KL: train {train_reconstruction:7.1f} + {train_kl:5.1f}  "
-              "validation {val_reconstruction:7.1f} + {val_kl:5.1f}  {seconds:6.1f} s".format(epochs, **history[-1]), flush=True)
+        print("beta {beta:5g}  epoch {epoch:3d}/{0}  step {1:4d}  nats, R + KL: train {train_reconstruction:7.1f} + {train_kl:5.1f}  "
+              "validation {val_reconstruction:7.1f} + {val_kl:5.1f}  {seconds:6.1f} s, {2:.0f} left of this beta".format(
+                  epochs, epoch * per_epoch, (time.time() - begin) * (epochs / epoch - 1), **history[-1]), flush=True)
     return model, history
 
 
@@ -257,7 +259,7 @@ def gaps(z, factors):
 def measure(cfg, model, data, known, judge, prior, device):
     """All figures of one run: on test images, on the known drawings, and of samples from the prior."""
     test, seen = (evaluate(cfg, model, images, device) for images in (data.x_test, known[0]))
-    few, z, rng = prior[:len(data.x_test)], seen["z"].numpy(), np.random.default_rng(cfg.seed)
+    few, z, rng = prior[:len(judge.x)], seen["z"].numpy(), np.random.default_rng(cfg.seed)
     p = np.atleast_2d(np.corrcoef(z.T.astype(float)))  # (L, L); of independent z (10) is about sum r^2 / 2, E r^2 = 1/N: L^2 / (4 N), 0.04
     alive = z[:, np.array(seen["kl_per_latent"]) > 0.01]  # a dead latent in a turn would add noise, and the floor would be too low
     turns = [np.linalg.qr(rng.normal(size=(alive.shape[1],) * 2))[0] for _ in range(10)]  # orthogonal
@@ -279,28 +281,22 @@ def moved(z, latent, n=9):
 
 
 def plot_betas(cfg, path, rows, source):
-    fig, axes = common.figure(2, 3, width=11, height=5.5)
-    panels = {"Reconstruction (5), nats": {"test": "test_reconstruction"}, "FID of samples": {"(7)": "fid", "T = 1": "fid_x_hat"},
-              "KL and its parts (9), nats": {"KL": "known_kl", "I(x; z)": "information", "TC": "total_correlation", "D": "dimension_kl"},
-              "Linear part of TC (10), nats": {"z": "gaussian_tc"}, "Latents with KL > 0.01": {f"of {cfg.latent_dim}": "active_latents"},
-              "MIG (11)": {"z": "mig", "z turned at random": "mig_turned"}}
-    for ax, (title, lines) in zip(axes.flat, panels.items()):
-        for name, key in lines.items():
-            ax.plot([row["beta"] for row in rows], [row[key] for row in rows], "o-", markersize=4, label=name)
-        ax.set(title=title, xlabel="beta", xscale="log", ylim=(0, None))
-        ax.set_xticks([row["beta"] for row in rows], [f"{row['beta']:g}" for row in rows])
-        ax.minorticks_off(), ax.legend(fontsize=7)
-    common.save_figure(cfg, path, fig, source)
+    panels = {"Reconstruction (5)": ("nats", {"": "test_reconstruction"}), "FID of samples": ("FID", {"(7)": "fid", "T = 1": "fid_x_hat"}),
+              "KL, its parts (9)": ("nats", {"KL": "known_kl", "I(x; z)": "information", "TC": "total_correlation", "D": "dimension_kl"}),
+              "Linear part of TC (10)": ("nats", {"z": "gaussian_tc"}), "Latents with KL > 0.01": (f"of {cfg.latent_dim}", {
+                  "test": "active_latents"}), "MIG (11)": ("share of H(v)", {"z": "mig", "z turned at random": "mig_turned"})}
+    charts.plot_lines(cfg, path, panels, rows, "beta", source, log_x=True, rows=2)
 
 
 def plot_latents(cfg, folder, runs, image, source, device):
     """Correlations, and a row of drawings a latent from the code of image (1, C, H, H); beside it the factor that it knows best."""
     rows = 2 if len(runs) % 2 == 0 else 1
-    (fig, axes), (wide, grids) = (common.figure(rows, len(runs) // rows, size * len(runs) // rows, 3.2 * rows) for size in (3, 4.5))
+    (fig, axes), (wide, grids) = (common.figure(rows, len(runs) // rows, size * len(runs) // rows, 3.2 * rows) for size in (3, 5))
     for ax, grid, (row, model) in zip(axes.flat, grids.flat, runs):
         order = np.argsort(row["test_kl_per_latent"])[::-1]  # most KL first
         ax.imshow(np.array(row["correlation"])[np.ix_(order, order)], vmin=-1, vmax=1, cmap="RdBu_r")
-        ax.set(title=f"beta {row['beta']:g}: (10) {row['gaussian_tc']:.2f} nats", xlabel="correlations: -1 blue, 1 red")
+        ax.set(title=f"beta {row['beta']:g}: (10) {row['gaussian_tc']:.2f} nats", xlabel="latents, most KL first: -1 blue, 1 red")
+        ax.grid(False)
         best = [max((shares[k], name) for name, shares in row["shares"].items()) for k in order[:8]]
         names = [f"{row['test_kl_per_latent'][k]:.1f} nats; {name} {share:.0%}" for k, (share, name) in zip(order, best)]
         codes = torch.cat([moved(evaluate(cfg, model, image, device)["mu"], k) for k in order[:8]])
@@ -315,6 +311,7 @@ def main(cfg):
     betas = sorted({cfg.beta, *(float(b) if b.replace(".", "", 1).isdecimal() else 0.0 for b in cfg.betas.split(","))})
     common.require(betas[0] > 0, "--betas", cfg.betas, "positive numbers between commas", "like 0.5,1,2")
     data, device = color.load(cfg), common.setup(cfg)
+    data = data._replace(x_test=data.x_val, y_test=data.y_val) if cfg.sweep else data  # no setting is chosen by test images
     judge, known, n = Judge(cfg, data, device), known_factors(cfg, data), 100 if cfg.quick else 5000
     folder = common.start(cfg, "beta_vae" + "_grey" * cfg.grey, "sweep" if cfg.sweep else "metrics")
     def run(c, name=""):
@@ -323,16 +320,16 @@ def main(cfg):
         row = measure(c, model, data, known, judge, prior, device) | {"val_objective": history[-1]["val_objective"]}
         print("beta {beta:g}: test {test_reconstruction:.1f} + {test_kl:.1f} nats; FID {fid:.1f}; {active_latents} latents active; "
               "I {information:.1f}, TC {total_correlation:.1f}, linear {gaussian_tc:.2f}; MIG {mig:.3f}".format(**row), flush=True)
-        return {key: row[key] for key in SHOWN} if cfg.sweep else (model, prior, history, row)
+        return {key.removeprefix("test_"): row[key] for key in SHOWN} if cfg.sweep else (model, prior, history, row)
     if cfg.sweep:
         return sweep(cfg, folder, data.source, SWEEP, run, device)
     betas = sorted({betas[0], cfg.beta, betas[-1]}) if cfg.quick else betas
     models, priors, histories, rows = zip(*(run(replace(cfg, beta=beta)) for beta in betas))
-    at, few = betas.index(cfg.beta), range(len(rows))[::max(1, len(rows) // 4)][-4:]
+    at, few = betas.index(cfg.beta), np.linspace(0, len(rows) - 1, min(4, len(rows))).round().astype(int).tolist()
     samples = {betas[i]: decode(cfg, models[i], priors[i], device, cfg.temperature) for i in sorted({*few, at})}
     order, z = np.argsort(rows[at]["test_kl_per_latent"])[::-1], evaluate(cfg, models[at], data.x_test[:9], device)["mu"]
-    lines = {"one coordinate, a drawing a row": decode(cfg, models[at], moved(z, order[0]), device),
-             "two coordinates": decode(cfg, models[at], moved(moved(z[:1], order[1 % len(order)]), order[0]), device)}
+    lines = {"the z_l with most KL, -2.5 to 2.5; a drawing a row": decode(cfg, models[at], moved(z, order[0]), device),
+             "the two with most KL": decode(cfg, models[at], moved(moved(z[:1], order[1 % len(order)]), order[0]), device)}
     common.save(folder / "history.json", [record for history in histories for record in history])
     common.save(folder / "weights.pt", models[at])
     common.save(folder / "samples.npy", samples[cfg.beta])

@@ -195,17 +195,34 @@ def plot_samplers(cfg, path, samplers, source):
     common.save_figure(cfg, path, fig, source)
 
 
-def plot_lines(cfg, path, panels, records, x, source, log=()):
-    """A panel for each {title: (y label, {label: key})} of records [{x, key, ...}]; log: titles whose y axis is logarithmic."""
-    fig, axes = common.figure(1, len(panels), width=max(7, 3.6 * len(panels)), height=3)  # room for the caption
-    labels = {tuple(lines) for _, lines in panels.values()}
-    same = len(labels) == 1 and len(next(iter(labels))) > 1
-    for ax, (title, (ylabel, lines)) in zip(axes[0], panels.items()):
-        for label, key in lines.items():
-            ax.plot([r[x] for r in records], [r[key] for r in records], "o-" if len(records) < 15 else "-", markersize=4, label=label)
+def plot_lines(cfg, path, panels, records, x, source, log=(), log_x=False, rows=1):
+    """A panel for each {title: (y label, {label: key})} of records [{x, key, ...}], in `rows` rows; log: titles with a logarithmic y axis.
+
+    log_x: the values of x are marked, equal ratios equally far apart. Where they are names, bars stand for lines. "validation" is dashed.
+    """
+    columns = -(-len(panels) // rows)
+    fig, axes = common.figure(rows, columns, width=max(7, 3.6 * columns), height=3 * rows)  # room for the caption
+    labels, values = {tuple(lines) for _, lines in panels.values()}, [r[x] for r in records]
+    same, names = len(labels) == 1 and len(next(iter(labels))) > 1, isinstance(values[0], str)
+    for ax, (title, (ylabel, lines)) in zip(axes.flat, panels.items()):
+        for i, (label, key) in enumerate(lines.items()):
+            heights = [r[key] for r in records]
+            if names:
+                ax.bar(np.arange(len(values)) + 0.8 * (i + 0.5) / len(lines) - 0.4, heights, width=0.7 / len(lines), label=label)
+            else:
+                ax.plot(values, heights, ("o" if len(records) < 15 else "") + ("--" if "validation" in label else "-"), markersize=4,
+                        linewidth=1.5 if len(records) < 100 else 0.9, label=label)
         ax.set(title=title, xlabel=x.replace("_", " "), ylabel=ylabel, **({"yscale": "log"} if title in log else {}))
+        if names:
+            ax.set_xticks(range(len(values)), values)
+        elif log_x:
+            ax.set_xscale("log")
+            ax.set_xticks(values, [f"{value:g}" for value in values])
+            ax.minorticks_off()
         if len(lines) > 1 and not same:
             ax.legend(fontsize=7)
+    for ax in axes.flat[len(panels):]:
+        ax.set_visible(False)
     if same:  # one legend for all, above the panels, where no line runs through it
         fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(labels.pop()), fontsize=8)
     common.save_figure(cfg, path, fig, source)

@@ -154,16 +154,16 @@ def read_pictures(folder, size, cache):
         with ThreadPoolExecutor() as pool:  # decoding lets other threads run
             read = list(pool.map(lambda item: read_picture(item[0], size), files))
         good = np.array([i for i, x in enumerate(read) if x is not None], int)
-        broken = [path for (path, _), x in zip(files, read) if x is None]
-        for path in broken[:10]:
-            print(f"{path}: no picture that can be read; left out")
-        if broken:
-            print(f"{len(broken)} of {len(files)} pictures left out")
         common.require(len(good), folder, f"{len(files)} pictures, all of them broken", "pictures that can be read", "check them")
         images = np.stack([read[i] for i in good])
         cache.mkdir(parents=True, exist_ok=True)
         common.save(cache / f"cache_{key}_good.npy", np.isin(np.arange(len(files)), good))
         common.save(kept, images)
+    broken = np.setdiff1d(np.arange(len(files)), good)
+    for i in broken:  # said again where they come from the cache
+        print(f"{files[i][0]}: no picture that can be read; left out")
+    if len(broken):
+        print(f"{len(broken)} of {len(files)} pictures left out")
     return images, np.array([files[i][1] for i in good]), classes
 
 

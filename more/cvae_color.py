@@ -65,7 +65,8 @@ class Config(color.Settings):
     epochs: int = 0  # passes over the training images; 0: as many as `steps` needs
     batch_size: int = 128  # images an update
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
-    shift: int = 2  # pixels by up to which training images are moved, besides mirroring
+    shift: int = 2  # pixels by up to which training images are moved
+    mirror: float = 0.5  # share of training images that are mirrored: of digits 0
     sweep: bool = False  # each of SWEEP trained for a fifth of `steps`, instead of a run
 
 
@@ -182,7 +183,7 @@ def train(cfg, model, data, device):
     data_rng, history, begin = torch.Generator().manual_seed(cfg.seed), [], time.time()  # both kinds of condition see the same batches
     for epoch in range(1, epochs + 1):
         model.train()
-        x_epoch = common.augment(x_train, data_rng, cfg.shift)  # moved and mirrored anew each epoch
+        x_epoch = common.augment(x_train, data_rng, cfg.shift, cfg.mirror)  # moved and mirrored anew each epoch
         order = torch.randperm(len(x_train), generator=data_rng)[:per_epoch * cfg.batch_size]
         total = np.zeros(2)
         for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}"):
@@ -203,8 +204,9 @@ def train(cfg, model, data, device):
         for name, (r, kl) in (("train", total / len(order)), ("val", (val["reconstruction"], val["kl"]))):
             record |= {f"{name}_reconstruction": r, f"{name}_kl": kl, f"{name}_objective": r + cfg.beta * kl}
         history.append(record)
-        print("epoch {epoch:3d}/{0}  nats an image, reconstruction + KL: train {train_reconstruction:7.1f} + {train_kl:5.1f}  "
-              "validation {val_reconstruction:7.1f} + {val_kl:5.1f}  {seconds:6.1f} s".format(epochs, **record), flush=True)
+        print("epoch {epoch:3d}/{0}  step {1:4d}  nats an image, R + KL: train {train_reconstruction:7.1f} + {train_kl:5.1f}  "
+              "validation {val_reconstruction:7.1f} + {val_kl:5.1f}  {seconds:6.1f} s, {2:.0f} left".format(
+                  epochs, epoch * per_epoch, (time.time() - begin) * (epochs / epoch - 1), **record), flush=True)
     return history
 
 
@@ -339,6 +341,7 @@ def main(cfg):
         c = {name: torch.tensor(record["c"]) for name, record in results[kind]["conditions"].items()}
         rest = torch.cat([c["0.000"], c["sum"], *(c[name][:1] for name in ("zero", "random", "far"))]).repeat_interleave(9, dim=0)
         way = torch.stack(list(c.values())[:9], dim=1).flatten(0, 1)  # nine for each pair
+        names[f"{kind}: one z, to the next"] = [f"{a} to {b}" for a, b in zip(short, short[1:] + short[:1])]
         names[f"{kind}: a column is one z"] = [*short, *(f"sum with {b}" for b in short[1:] + short[:1]), "zero", "random", "5 c"]
         shown[f"{kind}: a column is one z"] = decode(cfg, network, z.repeat(len(rest) // 9, 1), rest, device)
         shown[f"{kind}: one z, to the next"] = decode(cfg, network, z[:1].repeat(len(way), 1), way, device)

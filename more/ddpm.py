@@ -35,9 +35,9 @@ Papers: Ho et al. 2020, sections 2 and 3, for (1) to (6), (8); Song, Meng and Er
 Run:    python -m more.ddpm --data DATA --out OUT [--grey] [--resume]      (or: make ddpm)
 Writes: OUT/ddpm/ (ddpm_grey/) weights.pt, early.pt (e'), history.json, samples.npy, metrics.json; pictures curves, samples,
         denoising, steps; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
-Result: seed 0, one thread, 30 minutes: FID of 800 samples, painted, 4.0 (conv_vae.py: 42.5), grey 0.8 (52.9); bound 2.02, 2.30 bits. 500
-        samples, painted, g = 1: eta 0, 10, 20, 50, 250 steps: 23, 22, 21, 21; 50 steps, eta 1, as set: 16, 7.2; g 1.5: 3.2. 7 % have blots
-        (real: 2 %). Parts of --sweep, 2,000 updates, g = 1: 33; w_t = 1 49, linear 52, width 32 25, batches of 32 24: docs/settings.md
+Result: seed 0, one thread, 30 minutes, 488,707 weights: FID of 800 samples, painted, 4.0 (conv_vae.py: 42.5), grey 0.8 (52.9); bound 2.02,
+        2.30 bits. 500 samples, painted, g = 1: eta 0, 10, 20, 50, 250 steps: 23, 22, 21, 21; 50 steps, eta 1, as set: 16, 7.2; g 1.5: 3.2.
+        Blots: 7 %, grey 9 (real: 2). --sweep, 2,000 updates, g = 1: 33; w_t = 1 49, linear 52, width 32 25, batches of 32 24 (settings.md)
 """
 
 import copy
@@ -75,7 +75,7 @@ class Config(color.Settings):
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
     ema: float = 0.999  # the weights that draw are a mean over the last tenth of the updates so far, or 1 / (1 - ema) if that is fewer
     shift: int = 0  # pixels by up to which training drawings are moved; 0: what it sees moved it draws moved, unlike the real ones
-    mirror: float = 0.5  # share of training drawings that are mirrored, and drawn so: none becomes another category
+    mirror: float = 0.5  # share of training drawings that are mirrored, and drawn so: none becomes another category; of digits 0
     sample_steps: int = 50  # S, steps of (7) for samples.npy
     eta: float = 1.5  # in (7): how much of the noise is new, while there is more of it than of the drawing
     fresh: float = 0.5  # in (7): the a_s from which all of it is new; 1: never
@@ -83,7 +83,6 @@ class Config(color.Settings):
     save_every: int = 5  # epochs between checkpoints
     resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # compare settings, each trained for a fifth of `steps`, instead of a run
-
     MAY_BE_ZERO = common.Settings.MAY_BE_ZERO | {"eta"}
 
 
@@ -135,8 +134,7 @@ class Attention(nn.Module):
 
 
 class UNet(nn.Module):
-    """Noisy images (B, C, H, H) and their t (B,) -> the noise in them (B, C, H, H), e in (3): down to a quarter of the resolution, where
-    a place sees the whole drawing, and up again, handed what the way down knew of places: the arms of the U."""
+    """Noisy images (B, C, H, H), t (B,) -> their noise, e in (3): down to where a place sees all, up with what the way down knew: a U."""
 
     def __init__(self, channels, width, dropout, chain):
         super().__init__()
@@ -280,8 +278,7 @@ def sample_ddim(cfg, net, chain, x, rng, device, steps, eta=0.0, fresh=1.0, path
     times = torch.linspace(chain.steps, 0, min(steps, chain.steps) + 1).round().long().tolist()  # T, ..., 0
     for t, s in pairwise(times):
         e, x0 = predict(cfg, net, chain, x, t, device)  # (4)
-        if path is not None:
-            path.append((t, x, x0))
+        path.append((t, x, x0)) if path is not None else None
         a, after = chain.a[t].item(), chain.a[s].item()
         v = (1 - after) * (min(1.0, eta ** 2 / (1 - a) * (1 - a / after)) if after < fresh else 1.0)  # 0 at s = 0: no noise
         x = math.sqrt(after) * x0 + math.sqrt(1 - after - v) * e  # (7)
@@ -342,7 +339,7 @@ def main(cfg):
     print("test loss {test_loss:.4f}, estimated bound {test_bits_per_dimension:.3f} bits per dimension; FID {fid:.2f}".format(**figures))
     common.save(folder / "samples.npy", samples)
     common.plot_curves(cfg, folder / "curves.png", history, data.source, f"Error of the {cfg.weight}", "squared error", {"loss": "loss"})
-    charts.plot_samples(cfg, folder / "samples.png", {f"samples, DDIM with {cfg.sample_steps} steps": samples[:84]}, data.source)
+    charts.plot_samples(cfg, folder / "samples.png", {f"samples, {cfg.sample_steps} steps of (7) with (10)": samples[:84]}, data.source)
     charts.plot_denoising(cfg, folder / "denoising.png", path, data.source)
     charts.plot_samplers(cfg, folder / "steps.png", figures["samplers"], data.source)
     common.finish(cfg, folder, data.source, device, net, history[-1]["seconds"], **figures)

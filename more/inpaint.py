@@ -14,7 +14,7 @@ noise was drawn, from x_t: the two halves need not agree, and the seam may show 
 both together, and the next step sees the known half while it makes the other one. It costs about r times as much. (3)
 leaves x_s whole and asks how to change x_t so that the drawing that the net sees in it has the known pixels: p(y | x_t)
 is taken to be a Gaussian around x0_hat. By Bayes grad ln p(y | x_t) is added to the score; a factor of t and s would stand before
-it. Chung et al. put one number in its place, z divided by the norm: the squared norm's gradient becomes the norm's.
+it. Chung et al. put one number in its place, z divided by the norm: the squared norm's gradient becomes twice the norm's, z takes the 2.
 
 A completion is one of many: several are drawn for each input, and their variety is a result, not a fault. Measured, for each
 way: error at the seam (mean difference of neighbouring pixels across it, over that of the real drawings: 1 is best);
@@ -61,7 +61,7 @@ from more.sweep import sweep
 @dataclass(frozen=True)
 class Config(color.Settings):
     mask: str = "left"  # what is given: left, right, top, bottom, frame (all but the middle), or an .npy file (H, W), 1 where known
-    inputs: int = 200  # test drawings that are completed
+    inputs: int = 200  # test drawings (with --sweep validation drawings) that are completed
     completions: int = 4  # of each
     steps: int = 50  # of the reverse chain
     resample: int = 5  # r in (2); 1 is (1)
@@ -192,8 +192,9 @@ def main(cfg):
     data, device = color.load(cfg), common.setup(cfg)
     mask, judge = make_mask(cfg.mask, cfg.size), Judge(cfg, data, device)  # FID is to all test drawings: before x_test is cut
     settings, net = load_model(cfg, data, device)
-    some = np.random.default_rng(0).permutation(len(data.x_test))[:cfg.inputs]  # sets may come sorted by category
-    data = data._replace(x_test=data.x_test[some], y_test=data.y_test[some])
+    images, labels = (data.x_val, data.y_val) if cfg.sweep else (data.x_test, data.y_test)  # no setting is chosen by test drawings
+    some = np.random.default_rng(0).permutation(len(images))[:cfg.inputs]  # sets may come sorted by category
+    data = data._replace(x_test=images[some], y_test=labels[some])
     folder = common.start(cfg, "inpaint" + "_grey" * cfg.grey, "sweep" if cfg.sweep else "metrics")
     if cfg.sweep:
         def run(c, name):

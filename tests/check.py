@@ -3,7 +3,8 @@
     python tests/check.py --out out
 
 The bands stand in README.md between ```bands and ```, one a line: script, figure (dots go down into
-metrics.json, ~ stands for a space), <= or >=, bound.
+metrics.json, ~ stands for a space), <= or >=, bound. Those of `make colour`, between ```bands-colour and ```,
+are looked at where OUT has such a run.
 """
 
 import argparse
@@ -15,9 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def bands():
+def bands(name="bands"):
     """[(script, [keys], sign, bound)] from README.md."""
-    block = (ROOT / "README.md").read_text().split("```bands\n")[1].split("```")[0]
+    block = (ROOT / "README.md").read_text().split(f"```{name}\n")[1].split("```")[0]
     lines = [line.split() for line in block.splitlines() if line.strip()]
     return [(script, [part.replace("~", " ") for part in figure.split(".")], sign, float(bound)) for script, figure, sign, bound in lines]
 
@@ -27,7 +28,7 @@ def main():
     parser.add_argument("--out", default="out", help="folder of a full run")
     out = Path(parser.parse_args().out)
     failed = 0
-    for script, keys, sign, bound in bands():
+    for script, keys, sign, bound in bands() + [band for band in bands("bands-colour") if (out / band[0] / "metrics.json").exists()]:
         path = out / script / "metrics.json"
         try:
             record = json.loads(path.read_text())

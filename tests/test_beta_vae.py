@@ -19,7 +19,7 @@ import conv_vae
 from more import beta_vae, color
 
 CPU = torch.device("cpu")
-JUDGE = SimpleNamespace(fid=lambda samples: 1.0)
+JUDGE = SimpleNamespace(fid=lambda samples: 1.0, x=range(200))
 
 
 def settings(doodles, out, *flags):
@@ -265,7 +265,7 @@ def test_without_a_judge_it_says_how_to_make_one(doodles, tmp_path):
     assert done.returncode == 2 and "python -m more.color" in done.stderr and not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("flags, channels", [(("--grey",), 1), (("--size", "32", "--latent-dim", "10"), 3)])
+@pytest.mark.parametrize("flags, channels", [(("--grey",), 1), (("--size", "32", "--latent-dim", "10"), 3), (("--size", "64"), 3)])
 def test_shape_comments_and_what_a_run_writes(flags, channels, doodles, tmp_path, monkeypatch):
     module = importlib.reload(beta_vae)
     monkeypatch.setattr(module, "Judge", lambda *args: JUDGE)
@@ -280,6 +280,7 @@ def test_shape_comments_and_what_a_run_writes(flags, channels, doodles, tmp_path
     record = json.loads((folder / "metrics.json").read_text())
     assert record["quick"] and [row["beta"] for row in record["rows"]] == [0.25, 1, 32] and record["beta"] == 1
     row = record["rows"][1]
+    assert row["gaussian_tc"] == pytest.approx(-0.5 * np.linalg.slogdet(np.array(row["correlation"]))[1], rel=1e-4)  # (10)
     assert record["test_elbo"] == row["test_elbo"] == -row["test_reconstruction"] - row["test_kl"] and record["val_objective"] > 0
     assert sum(row[key] for key in ("information", "total_correlation", "dimension_kl")) == pytest.approx(row["known_kl"], abs=0.1)
     assert np.shape(row["correlation"]) == (cfg.latent_dim,) * 2 and set(row["gap"]) == set(row["shares"]) >= {"x", "y", "category"}
@@ -296,7 +297,7 @@ def test_a_sweep_records_every_setting(doodles, tmp_path, monkeypatch):
     beta_vae.main(settings(doodles, tmp_path, "--grey", "--sweep", "--epochs", "1"))
     record = json.loads((tmp_path / "beta_vae_grey" / "sweep.json").read_text())
     assert set(record["rows"]) == {"as it stands", "beta 4, 8 latents"}
-    assert set(record["rows"]["as it stands"]) == {*beta_vae.SHOWN, "seconds"}
+    assert set(record["rows"]["as it stands"]) == {*(name.removeprefix("test_") for name in beta_vae.SHOWN), "steps", "seconds"}
     assert not (tmp_path / "beta_vae_grey" / "metrics.json").exists() and (tmp_path / "beta_vae_grey" / "sweep.png").exists()
 
 

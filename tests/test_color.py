@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
+import blots
 import matplotlib.image
 import numpy as np
 import pytest
@@ -107,6 +109,8 @@ def test_a_folder_of_pictures(tmp_path, capsys):
         path.write_bytes(b"x" * stat.st_size)
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     np.testing.assert_array_equal(color.load(cfg).x_train, data.x_train)
+    said = capsys.readouterr().out
+    assert "broken.png" in said and "1 of 13 pictures left out" in said  # and says again what is missing
     assert color.load(replace(cfg, grey=True)).x_train.shape[1] == 1
 
 
@@ -346,6 +350,63 @@ def test_ddim_with_eta_1_and_all_steps_is_ancestral_sampling():
     torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-3)
 
 
+class Knows(torch.nn.Module):
+    """e where every image is x_0 = 0.3, so that x0_hat is right at every step; keeps what it was asked."""
+
+    def __init__(self, chain):
+        super().__init__()
+        self.chain, self.asked = chain, []
+
+    def forward(self, x, t):
+        self.asked.append((t[0].item(), x))
+        a = self.chain.a[t][:, None, None, None]
+        return ((x - a.sqrt() * 0.3) / (1 - a).sqrt()).float()
+
+
+def is_equation_2(chain, t, x):
+    a = chain.a[t].item()
+    return x.mean().item() == pytest.approx(math.sqrt(a) * 0.3, abs=0.03) and x.std().item() == pytest.approx(math.sqrt(1 - a), rel=0.05)
+
+
+@pytest.mark.parametrize("eta, fresh", [(0.0, 1.0), (1.0, 1.0), (1.5, 0.5), (4.0, 1.0)])
+def test_new_noise_up_to_all_of_it_leaves_equation_2(eta, fresh):
+    """With the right x_0 x_s is distributed as (2), whatever v; sqrt(1 - v / (1 - a_s)) of its noise is that of x_t."""
+    cfg, chain, _ = oracle(1000)
+    net, x = Knows(chain), torch.randn(6000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    ddpm.sample_ddim(cfg, net, chain, x, torch.Generator().manual_seed(1), CPU, 20, eta, fresh)
+    assert len(net.asked) == 20
+    for (t, x), (s, after) in pairwise(net.asked):
+        a, a_s = chain.a[t].item(), chain.a[s].item()
+        v = 1 - a_s if a_s >= fresh else min(1 - a_s, eta ** 2 * (1 - a_s) / (1 - a) * (1 - a / a_s))
+        assert is_equation_2(chain, s, after)
+        assert torch.corrcoef(torch.stack([x.flatten(), after.flatten()]))[0, 1].item() == pytest.approx(
+            math.sqrt(1 - v / (1 - a_s)), abs=0.05)
+
+
+def test_guidance_goes_on_from_the_early_net_through_the_late_one(monkeypatch):
+    """Equation (10): e' = 1, e = 2 and g = 1.5 make 2.5; g = 1 does not ask the early net."""
+    monkeypatch.setattr(ddpm, "sample_ddim", lambda cfg, net, chain, x, *rest: net(x, None) / 10)
+
+    def late(x, t):
+        return torch.full_like(x, 2.0)
+
+    for g, expected in ((1.5, 0.25), (3.0, 0.4)):
+        drawn = ddpm.draw(ddpm.Config(guidance=g), late, lambda x, t: torch.ones_like(x), 3, (1, 28, 28), CPU)
+        assert drawn.shape == (3, 28, 28) and (drawn == round(255 * (expected + 1) / 2)).all()
+    assert (ddpm.draw(ddpm.Config(guidance=1.0), late, None, 3, (1, 28, 28), CPU) == round(255 * 0.6)).all()
+
+
+def test_resampling_goes_back_to_equation_2(monkeypatch):
+    """(2) of inpaint.py: r passes at each t but the last, and what comes back from s to t has the noise of t."""
+    settings, chain, _ = oracle(1000)
+    net, x = Knows(chain), torch.full((6000, 1, 1, 2), 0.65)  # 0.3 in [-1, 1]; one of two pixels is known
+    cfg = inpaint.Config(steps=10, resample=3, precision="float32")
+    inpaint.complete(cfg, settings, net, x, torch.tensor([[[[1.0, 0.0]]]]), "resampling", torch.Generator().manual_seed(0), CPU)
+    times = [t for t, _ in net.asked]
+    assert times == sorted(times, reverse=True) and len(times) == 3 * 9 + 1 and times[-2] > times[-1]
+    assert all(is_equation_2(chain, t, x[..., 1]) for t, x in net.asked) and all(is_equation_2(chain, t, x[..., 0]) for t, x in net.asked)
+
+
 def test_the_last_step_has_no_noise_and_eta_0_has_none_at_all():
     cfg, chain, net = oracle(50)
     x = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -402,8 +463,13 @@ def small_players(**settings):
 def test_spectral_norm_is_at_most_one():
     cfg, _, d = small_players(spectral="on")
     d.train()
-    for _ in range(1500):  # in training one step an update will do, since W changes little; here it starts at random
-        d(torch.rand(1, 1, 28, 28))
+    optimizer = torch.optim.Adam(d.parameters(), lr=1e-3)
+    for update in range(1500):  # in training one step an update will do, since W changes little; here it starts at random
+        logits = d(torch.rand(2, 1, 28, 28))
+        if update < 50:
+            optimizer.zero_grad()
+            gan.discriminator_loss(logits[:1], logits[1:]).backward()
+            optimizer.step()
     layers = [layer for layer in d.layers if hasattr(layer, "parametrizations")]
     assert len(layers) == 5
     for layer in layers:
@@ -468,6 +534,48 @@ def test_gradients_reach_each_network_in_its_own_step_only(player, doodles, tmp_
         assert torch.equal(a, b)
 
 
+def test_drawing_weights_are_equation_7(doodles, tmp_path):
+    """After one update c is 1/11 or less; without the mean (c = 0) they are G's own."""
+    cfg = gan.Config(width=4, steps=1, batch_size=540, data=str(doodles), out=str(tmp_path), grey=True, precision="float32")
+    data = color.load(replace(cfg, quick=True))
+    torch.manual_seed(cfg.seed)
+    first = gan.Generator(cfg, 1)
+    for ema, c in ((0.998, 1 / 11), (0.05, 0.05), (1e-9, 0.0)):
+        mean, g, _, _ = gan.train(replace(cfg, ema=ema), data, CPU, tmp_path)
+        for old, new, average in zip(first.parameters(), g.parameters(), mean.parameters()):
+            torch.testing.assert_close(average, c * old + (1 - c) * new, atol=1e-6, rtol=1e-5)
+
+
+def test_r1_is_added_every_so_many_updates_and_so_many_times_as_strong(doodles, tmp_path, monkeypatch):
+    """D's loss is made flat, and the penalty the sum of its first weights: their gradient is then the factor."""
+    cfg = gan.Config(width=4, steps=5, batch_size=108, r1=0.5, r1_every=3, data=str(doodles), out=str(tmp_path), grey=True)
+    data, factors, step = color.load(replace(cfg, quick=True)), [], torch.optim.Adam.step
+    monkeypatch.setattr(gan, "steepness", lambda d, real: next(d.parameters()).sum())
+    monkeypatch.setattr(gan, "discriminator_loss", lambda real, drawn, smooth=0.0: 0 * (real.sum() + drawn.sum()))
+
+    def watched(self):
+        weight = self.param_groups[0]["params"][0]
+        factors.append(weight.grad.mean().item() if weight.shape[1:] == (1, 4, 4) else None)  # D's first layer
+        return step(self)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    gan.train(cfg, data, CPU, tmp_path)
+    assert [f for f in factors if f is not None] == pytest.approx([0.75, 0, 0, 0.75, 0])
+
+
+@pytest.mark.parametrize("player", [gan, cgan])
+def test_losses_on_unseen_images(player, doodles, tmp_path):
+    """History and metrics have both losses on images that train neither, and looking changes no weight."""
+    cfg = player.Config(width=4, steps=2, batch_size=64, data=str(doodles), out=str(tmp_path), grey=True)
+    data = color.load(replace(cfg, quick=True))
+    *nets, d, history = player.train(cfg, data, CPU, tmp_path)
+    labels = [cgan.one_hot(data.y_val, data)] if player is cgan else []
+    with torch.no_grad():
+        first, second = (player.on_unseen(cfg, nets[-1], d, data.x_val, *labels, CPU, "validation") for _ in range(2))
+    assert first == second and all(math.isfinite(value) for value in first.values()) and set(first) <= set(history[-1])
+    assert 0 < first["d_validation"] < 1
+
+
 def test_translation_moves_every_image_by_itself_and_passes_gradients():
     x = torch.zeros(200, 1, 28, 28, requires_grad=True)
     with torch.no_grad():
@@ -476,7 +584,7 @@ def test_translation_moves_every_image_by_itself_and_passes_gradients():
     places = {tuple(image[0].nonzero()[0].tolist()) for image in moved.detach()}
     assert {r for r, _ in places} == {c for _, c in places} == set(range(11, 18))
     moved.sum().backward()
-    assert (x.grad[:, 0, 14, 14] == 1).all() and gan.translate(x, 0, None) is x
+    assert (x.grad[:, 0, 14, 14] == 1).all() and torch.equal(gan.translate(x, 0, None), x)
 
 
 def test_cgans_discriminator_is_a_projection():
@@ -755,6 +863,13 @@ def test_a_judge_of_other_images_is_refused(judged, doodles):
     cfg = color.Settings(data=str(doodles), out=str(judged), quick=True, threshold=0.5)
     with pytest.raises(common.InputError, match="painted above"):
         score.Judge(cfg, color.load(cfg), CPU)
+
+
+def test_a_blot_is_a_filled_square_of_five():
+    ink = np.zeros((4, 28, 28))
+    ink[0, 3:8, 20:25] = ink[1, 0:9, 3:7] = ink[2, 23:, 23:] = 1.0  # filled; four wide; in the corner
+    ink[3] = 0.7
+    assert blots.blots(ink[:1]) == blots.blots(ink[2:3]) == 1 and blots.blots(ink[1:2]) == blots.blots(ink[3:]) == 0
 
 
 def test_grey_makes_one_channel_of_a_set_in_colour(judged):

@@ -196,7 +196,7 @@ def test_parameters_are_as_many_as_the_docstring_says():
         assert f"{sum(p.numel() for p in net.parameters()):,}" in docstring
 
 
-@pytest.mark.parametrize("grey, size", [(True, 28), (False, 32)])
+@pytest.mark.parametrize("grey, size", [(True, 28), (False, 32), (False, 64)])
 def test_shape_comments(grey, size, doodles, tmp_path, monkeypatch):
     module = importlib.reload(cvae_color)
     judge = SimpleNamespace(fid=lambda x: 1.0, as_asked=lambda x, y: (1.0, 1.0), look=lambda x: (np.zeros((len(x), 5)), None))

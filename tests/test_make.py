@@ -77,6 +77,8 @@ def test_colour_paints_trains_a_judge_and_ends_with_the_table(project, doodles):
     assert "--judges out_c/color --table color" in lines[-1]
     done = make(project, "-n", "grey", "OUT=out_c", f"DATA={doodles}", f"PY={sys.executable}")
     assert {m[1] for m in re.finditer(r"more\.(\w+) .*--grey", done.stdout)} == {name.removeprefix("more.") for name in PAINTED}
+    order = re.findall(r"(\w+)\.py .*--out out_c", done.stdout)  # the core's rows stand in the same table
+    assert {"rnn_vae", "conv_vae", "cvae"} <= set(order) and order[-1] == "metrics"
 
 
 def test_make_alone_lists_the_targets(project):

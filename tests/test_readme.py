@@ -153,7 +153,7 @@ def test_requirements_are_pinned_and_no_more_than_five():
 def test_bands_name_figures_that_runs_write(quick):
     import json
 
-    assert len(check.bands()) >= 10
+    assert len(check.bands()) >= 10 and {"gan", "ddpm", "cgan", "cddpm", "restore_ae"} == {band[0] for band in check.bands("bands-colour")}
     for script, keys, sign, bound in check.bands():
         value = json.loads((quick[1] / script / "metrics.json").read_text())
         for key in keys:

@@ -256,7 +256,7 @@ def test_every_setting_of_the_sweep_is_one():
         assert not changes or c != r.Config()
 
 
-@pytest.mark.parametrize("grey, size", [(False, 32)])
+@pytest.mark.parametrize("grey, size", [(True, 28), (False, 32), (False, 64)])
 def test_shape_comments(grey, size, doodles, tmp_path, monkeypatch):
     module = importlib.reload(r)
     monkeypatch.setattr(module, "FILTERS", {"none": [[1]]})  # the rest takes time

@@ -68,7 +68,7 @@ def test_the_checker_finds_wrong_comments(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["ddpm", "cddpm", "gan", "cgan"])
-@pytest.mark.parametrize("grey, size", [(True, 28), (False, 32)])
+@pytest.mark.parametrize("grey, size", [(True, 28), (False, 32), (False, 64)])
 def test_shape_comments_hold_at_other_sizes_and_in_colour(name, grey, size, doodles, tmp_path, monkeypatch):
     """Without a judge: what it says of samples is no matter here."""
     from types import SimpleNamespace
@@ -78,7 +78,12 @@ def test_shape_comments_hold_at_other_sizes_and_in_colour(name, grey, size, dood
                             look=lambda x: (np.zeros((len(x), 5)), None), compare=lambda ways: {
                                 "one": {"fid": 1.0, "seconds": float(len(next(iter(ways.values()))()))}})
     monkeypatch.setattr(module, "Judge", lambda *args: judge)
-    cfg = configured(module, doodles, tmp_path, "--width", "8", "--size", str(size), "--epochs", "1", *["--grey"] * grey)
+    few = ["--sample-steps", "3"] if "ddpm" in name else []  # and few images at the largest size: it takes long
+    cfg = configured(module, doodles, tmp_path, "--width", "8", "--size", str(size), "--epochs", "1", *few, *["--grey"] * grey)
+    data = module.color.load(cfg)
+    if size == 64:
+        data = data._replace(x_test=data.x_test[:50], y_test=data.y_test[:50], x_train=data.x_train[:128], y_train=data.y_train[:128])
+    monkeypatch.setattr(module.color, "load", lambda cfg: data)
     names = {"H": size, "C": 1 if grey else 3, "M": 8, "K": 5, "L": getattr(cfg, "latent_dim", None), "E": 32}
     with shapes.Checker(module, {k: v for k, v in names.items() if v}) as checker:
         module.main(cfg)
@@ -86,3 +91,31 @@ def test_shape_comments_hold_at_other_sizes_and_in_colour(name, grey, size, dood
     assert not checker.errors, "\n".join(sorted(set(checker.errors))[:20])
     assert not checker.missed, f"{name}.py: shape comments at lines {checker.missed} were never run"
     assert len(checker.done) >= 10
+
+
+@pytest.mark.parametrize("grey, size", [(True, 28), (False, 32), (False, 64)])
+def test_shape_comments_of_inpainting(grey, size, doodles, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    import torch
+
+    from more import color, ddpm
+
+    module = importlib.reload(importlib.import_module("more.inpaint"))
+    flags = "--size", str(size), "--inputs", "20", "--steps", "3", "--completions", "2", *["--grey"] * grey
+    cfg = configured(module, doodles, tmp_path, *flags)
+    data, channels = color.load(cfg), 1 if grey else 3
+    settings = ddpm.Config(width=8, noise_steps=1000, size=size, grey=grey)
+    net = ddpm.UNet(channels, 8, 0.0, ddpm.Chain("cosine", 1000, channels))
+    monkeypatch.setattr(module, "Judge", lambda *args: SimpleNamespace(fid=lambda x: 1.0, look=lambda x: (np.zeros((len(x), 5)), None)))
+    monkeypatch.setattr(module, "load_model", lambda *args: (settings, net.eval().requires_grad_(False)))
+    with shapes.Checker(module, {"H": size, "C": channels, "N": 20}) as checker:
+        module.main(cfg)
+        array = np.zeros((size, size), np.uint8)
+        array[0] = 1
+        common.save(tmp_path / "mask.npy", array)
+        assert torch.equal(module.make_mask(str(tmp_path / "mask.npy"), size)[0, 0], torch.from_numpy(array).float())
+    importlib.reload(module)
+    assert not checker.errors, "\n".join(sorted(set(checker.errors))[:20])
+    assert not checker.missed, f"inpaint.py: shape comments at lines {checker.missed} were never run"
+    assert checker.done and len(data.x_test) == 200
