@@ -369,8 +369,8 @@ def plot_curves(cfg, path, history, source, title, unit, left, right=(), levels=
         for kind, style in (("train", "--"), ("val", "-")):
             (twin if key in right else ax).plot([r["epoch"] for r in history], [r[f"{kind}_{key}"] for r in history], style,
                                                 color=color, label=f"{label}, {'training' if kind == 'train' else 'validation'}")
-    for label, level in (levels or {}).items():
-        ax.axhline(level, color="0.4", linestyle=":", label=label)
+    for style, (label, level) in zip((":", "-."), (levels or {}).items()):
+        ax.axhline(level, color="0.4", linestyle=style, label=label)
     ax.set(title=title, xlabel="epoch", ylabel=unit, **axis)
     if not axis:  # the first epochs would hide the rest
         ax.set_ylim(top=max(history[len(history) // 20][f"train_{key}"] for key in left))

@@ -7,7 +7,7 @@ colour, (8) to (11). Gradients are not clipped, because their size follows beta.
     (2)  z = mu + exp(logvar / 2) * eps,  eps ~ N(0, I)                     reparameterisation
     (3)  x_hat = sigmoid(g(z))                          mean of p(x|z), each channel a Bernoulli; the prior p(z) is N(0, I)
     (4)  R + beta KL                                    minimised, nats an image; beta = 1: it is -ELBO
-    (5)  R = E[-ln p(x|z)] = E sum_d [-x_d ln x_hat_d - (1 - x_d) ln(1 - x_hat_d)]        d: pixels and channels
+    (5)  R = E[-ln p(x|z)] = E sum_d [-x_d ln x_hat_d - (1 - x_d) ln(1 - x_hat_d)]      d: pixels, channels; grey: no density (conv_vae.py)
     (6)  KL(q(z|x) || p(z)) = 1/2 sum_l (mu_l^2 + exp logvar_l - 1 - logvar_l)
     (7)  drawn: x_hat * sigmoid(v / T) / sigmoid(v),  v = max over channels of g(z); T = 0.33; T = 1 draws x_hat
 

@@ -6,7 +6,7 @@ as an embedding, E numbers that are learned. Vectors form a space: what do the p
     (1)  mu, logvar = f(x, c)                           q(z|x, y) = N(mu, diag(exp logvar)), z in R^L
     (2)  z = mu + exp(logvar / 2) * eps,  eps ~ N(0, I)                     reparameterisation
     (3)  x_hat = sigmoid(g(z, c))                       mean of p(x|z, y); the prior is N(0, I) for every y
-    (4)  R + beta KL                                    minimised, nats; beta = 1: -ELBO, at least -ln p(x|y)
+    (4)  R + beta KL                                    minimised, nats; beta = 1: -ELBO (of grey x_d no density: conv_vae.py)
     (5)  R = E[sum_d [-x_d ln x_hat_d - (1 - x_d) ln(1 - x_hat_d)]] over q(z|x, y), with one z; d: all C H W values
     (6)  KL(q(z|x, y) || p(z)) = 1/2 sum_l (mu_l^2 + exp logvar_l - 1 - logvar_l)
     (7)  drawn: x_hat * sigmoid(logit(v) / T) / v,  v the largest channel of x_hat at a pixel
@@ -137,8 +137,7 @@ class CVAE(nn.Module):
     def __init__(self, cfg, channels, classes):
         super().__init__()
         self.classes, numbers = classes, cfg.embed_dim if cfg.condition == "embedding" else classes
-        self.decoder = Decoder(cfg, channels, numbers)
-        self.encoder = Encoder(cfg, channels, numbers)
+        self.decoder, self.encoder = Decoder(cfg, channels, numbers), Encoder(cfg, channels, numbers)
         self.condition = nn.Identity()  # (9), one-hot; a bare number would claim that yoga lies between rabbit and hand
         if cfg.condition == "embedding":
             self.condition = nn.Linear(classes, numbers, bias=False)  # (9); nn.Embedding looks a column up, this can mix two
@@ -178,14 +177,12 @@ def train(cfg, model, data, device):
     per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates; images that fill no batch are left out until the next shuffle
     epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
-    # One cycle (Smith and Topin 2019): up for a tenth of the time, then down to nearly 0; Adam's beta1 goes the other way.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, total_steps=max(11, epochs * per_epoch), pct_start=0.1)
     data_rng, history, begin = torch.Generator().manual_seed(cfg.seed), [], time.time()  # both kinds of condition see the same batches
     for epoch in range(1, epochs + 1):
         model.train()
         x_epoch = common.augment(x_train, data_rng, cfg.shift, cfg.mirror)  # moved and mirrored anew each epoch
-        order = torch.randperm(len(x_train), generator=data_rng)[:per_epoch * cfg.batch_size]
-        total = np.zeros(2)
+        order, total = torch.randperm(len(x_train), generator=data_rng)[:per_epoch * cfg.batch_size], np.zeros(2)
         for batch in common.progress(order.split(cfg.batch_size), f"epoch {epoch}/{epochs}"):
             x, y = x_epoch[batch].to(device), y_train[batch].to(device)  # (B, C, H, H), (B, K)
             with common.autocast(cfg, device):
@@ -316,7 +313,6 @@ def main(cfg):
     if cfg.sweep:
         return sweep(cfg, folder, data.source, SWEEP, lambda c, name: {key: value for key, value in study(
             c, data, judge, labels, device)[0].items() if key in ("val_objective", "fid", "mixture_fid", "accuracy", "diversity")}, device)
-
     kinds = ("one_hot", "embedding") if cfg.condition == "both" else (cfg.condition,)
     done = {kind: study(replace(cfg, condition=kind), data, judge, labels, device) for kind in kinds}
     results, histories = ({kind: parts[i] for kind, parts in done.items()} for i in (0, 2))
@@ -334,7 +330,8 @@ def main(cfg):
     both = {"test images": color.to_uint8(data.x_test), "from z = mu": drawn}  # side by side
     charts.plot_samples(cfg, folder / "reconstructions.png", {name: x[::max(1, len(x) // 35)] for name, x in both.items()}, data.source, 5)
     rows = np.concatenate([np.flatnonzero(labels == k)[:12] for k in range(min(8, len(data.classes)))])
-    charts.plot_samples(cfg, folder / "samples.png", {f"{name}, a row a category": x[rows] for name, x in samples.items()}, data.source, 12)
+    titled = dict(zip(("z from the prior", "z from the category's mixture"), (x[rows] for x in samples.values())))
+    charts.plot_samples(cfg, folder / "samples.png", titled, data.source, 12, dict.fromkeys(titled, data.classes[:8]))
     z, shown, names = torch.randn(9, cfg.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 4)), {}, {}
     short = [name[:9] for name in data.classes[:5]]
     for kind, (_, network, *_) in done.items():
