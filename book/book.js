@@ -167,6 +167,7 @@ addEventListener("DOMContentLoaded", () => {
   setUpPrinting();
   setUpSearch();
   markScrollers();
+  document.fonts.ready.then(markScrollers);  // the formulas' font changes how wide they are
   addEventListener("resize", markScrollers);
   addEventListener("hashchange", goTo);
   goTo();

@@ -39,7 +39,7 @@ class Book:
         self.order = [path for _, _, part in pages.reading_order(self.files) for path in part]
         self.documents = {path: self.read(root / path) for path, _ in pages.DOCUMENTS}
         self.exam = self.read(root / "docs" / "exam.md")
-        tags = {path: set(re.findall(r"^ {4}\((\d{1,2})\)  ", file.docs[""], re.MULTILINE)) for path, file in self.files.items()}
+        tags = {path: set(re.findall(r"^ {4}\((\d{1,2})\) ", file.docs[""], re.MULTILINE)) for path, file in self.files.items()}
         steps = re.findall(r"^(?:\*\*| {4})(\d+\.\d+)(?:\*\*)? ", self.documents["docs/derivations.md"], re.MULTILINE)
         self.links = Links([*self.order, *self.documents, "docs/exam.md"], tags, steps)
         self.pairs = [pair for pair in siblings.PAIRS if set(pair) <= set(self.files)]
@@ -90,7 +90,7 @@ class Book:
         page("siblings.html", "Siblings", siblings.hub(done, self.links, self.files))
         page("search.html", "Search", pages.search(), ("search-index.js",))
         put("search-index.js", pages.index(self))
-        for name in ("style.css", "book.js"):
+        for name in ("style.css", "book.js", "math.woff", "math-licence.txt"):
             shutil.copyfile(HERE / name, folder / name)
         for some in self.runs.values():
             for run in some:

@@ -5,18 +5,70 @@ import re
 from book import code, prose, questions
 from book.page import escape, slug
 
+# What a picture shows, where no docstring says it: the function that draws it has none, or draws anything.
+SHOWN = {
+    "balance": "By epoch: what the discriminator says of real and of drawn images, and the losses of both networks",
+    "betas": "Reconstruction, FID, KL with its parts and MIG, each over beta",
+    "bottleneck": "PSNR over the numbers in the bottleneck, with skip connections and without",
+    "collapse": "Samples while the generator alone is trained: a row for each number of its updates",
+    "conditions": "Drawings under each condition, from one to the next, and under conditions that were never trained on",
+    "confusion": "How many test drawings of each category were taken for which",
+    "curves": "Loss and quality by epoch, in training and validation",
+    "edges": "What the nets leave unexplained of each band of four pixel rows, and of four columns",
+    "examples": "The first drawings of each category, a row each",
+    "gradients": "How much of the gradient at the last word reaches the words before it",
+    "guidance": "FID, and how often samples are recognised as what was asked for, over the strength of guidance",
+    "interpolation": "Drawings decoded from codes in which the latent with the most KL moves, and the two with the most",
+    "latent": "Drawings along single coordinates of z, and from one z to another",
+    "mlp": "The table with the MLP as judge: FID, inception score, precision and recall of each set of drawings, with their spread",
+    "reconstructions": "Test images beside what the decoder makes of their codes",
+    "samples": "Drawings that the model made of random numbers",
+    "start": "Mean and variance in each layer before training",
+    "sweep": "What each setting of the search reached",
+    "table": "FID, inception score, precision and recall of each set of drawings, as bars with their spread",
+    "vaes": "The table of the two VAEs alone: FID, inception score, precision and recall of each set of drawings, with their spread",
+    "ways": "The three ways to complete a drawing: seam, variety, share recognised, FID and time",
+}
+
 
 def sentences(text, limit=180):
     """The first sentences of a docstring, as many as fit: what a picture shows, for those who do not see it. Not what arguments are."""
     text = re.sub(r"\s+", " ", text.split("\n\n")[0]).strip()
-    if "{" in text:
-        text = re.match(r"(?:.*[;.])?", text.partition("{")[0])[0].rstrip(";")
+    if argument := re.search(r"\{|; \w+: [\[(]", text):
+        text = re.match(r"(?:.*[;.?!])?", text[:argument.start() + 1])[0].rstrip(";")
     found = ""
     for part in re.split(r"(?<=[.?!])\s", text):
         if found and len(found) + len(part) > limit:
             break
         found = f"{found} {part}".strip()
     return found
+
+
+def joined(parts):
+    """Sentences one after another, the last one without its full stop."""
+    return " ".join(part if part[-1] in ".?!" else f"{part}." for part in parts if part).removesuffix(".")
+
+
+def about(book, file, name):
+    """What a picture of a file shows: its titles and the docstring of the function that draws it, of this file or another; or SHOWN."""
+    call, said, titles = next((call for call in file.calls if call.picture == name), None), "", ""
+    if call:
+        own = file.docs.get(call.inside, "") if call.inside != "main" else ""
+        if call.called.endswith("save_figure"):  # draws nothing: the function around it does
+            said = sentences(own)
+        else:
+            module, _, function = call.called.rpartition(".")
+            said = sentences((book.docs_of(module) if module else file.docs).get(function) or own)
+            titles = "; ".join([title for title in dict.fromkeys(call.titles) if "..." not in title][:4])
+            titles = re.sub("^[a-z](?=[a-z])", lambda first: first[0].upper(), titles)
+    return joined([titles, said]) if said else SHOWN.get(name.removesuffix(".png"), titles)
+
+
+def alternative(book, file, run, name):
+    """A picture in words: its name, what it shows, the final figures of a curve, the data."""
+    final = "; ".join(f"{key} {value}" for key, value in run.figures()[:3]) if name == "curves.png" else ""
+    title = name.removesuffix(".png").replace("_", " ").capitalize()
+    return joined([f"{title} of {run.name}", about(book, file, name), final and f"At the end: {final}", run.data])
 
 
 class Chapter:
@@ -65,31 +117,20 @@ class Chapter:
         if not here or call.picture in self.shown:
             return ""
         self.shown.add(call.picture)
-        first, *others = (self.figure(run, call.picture, self.about(call), call.line, call.inside == "main") for run in here)
+        explain = call.inside == "main" or not self.file.docs.get(call.inside)  # no docstring stands there
+        first, *others = (self.figure(run, call.picture, call.line, explain) for run in here)
         more = "".join(f'<details class="fold"><summary>The same, of <code>OUT/{run.name}</code></summary>{figure}</details>'
                        for run, figure in zip(here[1:], others))
         return first + more
 
-    def about(self, call):
-        """What the picture shows: the docstring of the function that draws it, of this file or of those that it imports."""
-        own = self.file.docs.get(call.inside, "")
-        if call.called.endswith("save_figure"):  # draws nothing: the function around it does
-            return sentences(own) if call.inside != "main" else ""
-        module, _, name = call.called.rpartition(".")
-        docs = self.file.docs if not module else self.book.docs_of(module)
-        shown = sentences(docs.get(name) or (own if call.inside != "main" else ""))
-        return ". ".join(part.rstrip(".") for part in ("; ".join(call.titles[:4]), shown) if part)
-
-    def figure(self, run, name, about, line=0, explain=False):
-        """explain: say what it shows below it, too, because no docstring stands there."""
-        picture, stem = run.pictures[name], name.removesuffix(".png").replace("_", " ")
-        final = "; ".join(f"{key} {value}" for key, value in run.figures()[:3]) if name == "curves.png" else ""
-        alt = ". ".join(part.rstrip(".") for part in (f"{stem.capitalize()} of {run.name}", about, final and f"At the end: {final}",
-                                                     run.data) if part)
+    def figure(self, run, name, line=0, explain=True):
+        """explain: say what it shows below it, too."""
+        picture, shows = run.pictures[name], about(self.book, self.file, name)
         where = f', <a href="#L{line}">line {line}</a>' if line else ""
-        said = f". {prose.running(about, self.links, self.file.path)}" if about and explain else ""
+        said = f". {prose.running(shows, self.links, self.file.path)}" if shows and explain else ""
         stand_in = f' <span class="data">{escape(run.data)}.</span>' if run.warns else ""
-        return (f'<figure class="picture"><a href="pictures/{run.name}/{name}"><img src="pictures/{run.name}/{name}" alt="{escape(alt)}" '
+        alt = escape(alternative(self.book, self.file, run, name))
+        return (f'<figure class="picture"><a href="pictures/{run.name}/{name}"><img src="pictures/{run.name}/{name}" alt="{alt}" '
                 f'width="{picture.width}" height="{picture.height}"></a><figcaption><code>{name}</code>{where}{said}{stand_in}</figcaption>'
                 "</figure>")
 
@@ -149,7 +190,7 @@ class Chapter:
 
     def leftover(self):
         """Pictures of the run that no line names: at the end, without a word on who draws them."""
-        parts = [self.figure(run, name, "") for run in self.runs[:1] for name in run.pictures if name not in self.shown]
+        parts = [self.figure(run, name) for run in self.runs[:1] for name in run.pictures if name not in self.shown]
         return f'<section id="more-pictures"><h2>More pictures</h2><div class="gallery">{"".join(parts)}</div></section>' if parts else ""
 
     def body(self):

@@ -23,6 +23,7 @@ from book.symbols import (
     FUNCTIONS,
     RELATIONS,
     SIGNS,
+    TIGHT,
     WIDE,
     Names,
     Node,
@@ -65,7 +66,7 @@ class Reader(Names):
         first = self.next()
         parts = [self.range()]
         while sign := self.relation():
-            parts += [mo(RELATIONS[sign]), self.range()]
+            parts += [mo(RELATIONS[sign], TIGHT * bool(self.small)), self.range()]
         self.has_relation = len(parts) > 1
         self.marks += self.has_relation
         if not self.closers:
@@ -86,7 +87,7 @@ class Reader(Names):
             if self.prose and not self.next().gap and not self.closers:
                 raise ValueError("a minus or a hyphen?")
             self.operators += 1
-            xml += mo(SIGNS[self.take(*SIGNS)], 'form="infix"') + self.product()
+            xml += mo(SIGNS[self.take(*SIGNS)], f'form="infix"{f" {TIGHT}" * bool(self.small)}') + self.product()
         return xml
 
     def signed(self):

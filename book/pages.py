@@ -3,7 +3,7 @@
 import json
 import re
 
-from book import prose
+from book import chapter, prose
 from book.page import NAME, escape, page_of, slug
 
 PARTS = (("The core", "Read from top to bottom, each of these files is a model, or judges one.", (
@@ -50,8 +50,8 @@ def contents(book):
             if found:
                 run, name = found
                 size = run.pictures[name]
-                picture = (f'<img src="pictures/{run.name}/{name}" alt="{escape(f"{name} of the latest run of {path}")}" '
-                           f'width="{size.width}" height="{size.height}">')
+                alt = escape(chapter.alternative(book, book.files[path], run, name))
+                picture = f'<img src="pictures/{run.name}/{name}" alt="{alt}" width="{size.width}" height="{size.height}">'
             cards.append(f'<li><a href="{page_of(path)}"><span class="count">{number}</span><code>{path}</code></a>'
                          f"<p>{prose.running(book.files[path].title, book.links, path)}</p>{picture}</li>")
         if cards:

@@ -145,14 +145,14 @@ def say(rows):
     """In words: how much of a section is the same."""
     same, other, changed, removed, added = counts(rows)
     if not other:
-        return f"all {same} lines are the same"
+        return f"all {same} lines are the same" if same != 1 else "its only line is the same"
     what = ", ".join(f"{n} {word}" for n, word in ((changed, "changed"), (removed, "gone"), (added, "new")) if n)
-    return f"{same} lines the same; {what}"
+    return f"{same} line{'s' * (same != 1)} the same; {what}"
 
 
 def bar(same, total):
     return (f'<span class="bar" style="--part:{same / max(total, 1):.3f}" aria-hidden="true"></span> '
-            f'<span class="say">{same} of {total} lines the same</span>')
+            f'<span class="say">{same} of {total} the same</span>')
 
 
 def pair_page(a, b, links):
@@ -172,28 +172,32 @@ def pair_page(a, b, links):
                    f'<div class="heads" aria-hidden="true"><span>{a.path}</span><span>{b.path}</span></div>'
                    f'<div class="diff" translate="no">{shown}</div></section>')
     said = [prose.running(text, links, file.path) for file, text in ((b, lesson(b, a.path)), (a, lesson(a, b.path))) if text]
-    bars = "".join(f'<li><a href="#part-{i}">{escape(title)}</a> {bar(same, total)}</li>' for i, (title, (same, total)) in enumerate(
-        table.items()))
+    bars = "".join(f'<li><span class="name"><a href="#part-{i}">{escape(title)}</a></span> {bar(*table[title])}</li>'
+                   for i, title in enumerate(table))
     head = (f'<header class="opening"><p class="where">Siblings</p><h1><a href="{pages[0]}"><code>{a.path}</code></a> and '
             f'<a href="{pages[1]}"><code>{b.path}</code></a></h1></header>'
             f'<div class="text">{"".join(f"<p class=lesson>{text}</p>" for text in said)}<p>Left or above, with {MINUS}, what is in '
-            f"{a.path} alone; right or below, with +, what is in {b.path} alone. A line number leads into the file.</p></div>"
+            f"{a.path} alone; right or below, with +, what is in {b.path} alone. A line number leads into the file. The bars show how many "
+            f"lines are the same.</p></div>"
             f'<ul class="bars">{bars}</ul>')
     return f'<article class="siblings">{head}{"".join(out)}</article>', table
 
 
 def hub(done, links, files):
     """The page that leads to the pairs. done: [(a, b, table)]."""
-    out = []
+    out, shares = [], []
     for a, b, table in done:
         page, said = page_name(a, b), lesson(files[b], a) or lesson(files[a], b)
         same, total = (sum(x[i] for title, x in table.items() if title != "The docstring") for i in (0, 1))
+        shares.append((same / total, f"<code>{a}</code> and <code>{b}</code>"))
         cells = "".join(f"<td>{x}/{n}</td>" if n else "<td></td>" for x, n in (table.get(t, (0, 0)) for t in COLUMNS))
-        out.append(f'<tr><th scope="row"><a href="{page}"><code>{a}</code> and <code>{b}</code></a>'
+        out.append(f'<tr><th scope="row"><a href="{page}">{shares[-1][1]}</a>'
                    f'<p>{prose.running(said, links, "")}</p></th><td>{same / total:.0%}</td>{cells}</tr>')
     heads = "".join(f'<th scope="col">{title}</th>' for title in COLUMNS)
+    (least, far), (most, near) = min(shares), max(shares)
     return (f'<article class="text wide"><header class="opening"><p class="where">Siblings</p><h1>The difference is the lesson</h1>'
-            f"</header><p>Siblings keep the same order, names and white space, so that what differs is what matters. "
+            f"</header><p>Siblings have the same sections in the same order, so that what differs stands side by side. The share of their "
+            f"lines that are the same says how far apart they are: {most:.0%} of {near}, {least:.0%} of {far}. "
             f"The table counts, section by section, the lines that are the same in both, of all lines in either; the first column is "
             f"their share, docstrings left out.</p>"
             f'<div class="scroll"><table class="pairs"><thead><tr><th scope="col">Files</th><th scope="col">Same</th>{heads}</tr></thead>'

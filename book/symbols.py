@@ -27,6 +27,7 @@ Token = namedtuple("Token", "text kind start end gap")  # gap: the blanks before
 END = Token("", "end", 0, 0, 1)
 Node = namedtuple("Node", "xml kind inner", defaults=("",))  # inner: of a bracket that a fraction's bar can stand for what is in it
 TIMES = '<mo lspace="0" rspace="0.14em">\u2062</mo>'  # side by side
+TIGHT = 'lspace="0.06em" rspace="0.06em"'  # a sign in a script: with the spaces of a line, x_{t-1} would fall apart
 APPLY = '<mo lspace="0" rspace="0.14em">\u2061</mo>'  # a function and its argument
 
 

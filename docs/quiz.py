@@ -7,7 +7,9 @@ Run:    python -m docs.quiz                  any question, until you type q
         python -m docs.quiz conv_vae         of one file; conv_vae.py and more/gan.py are names, too
         python -m docs.quiz --exam 10        ten different questions, then a score
         python -m docs.quiz --seed 3         the same questions again, as long as the answers are the same
-Writes: .quiz.json in the current folder: how often in a row each question was known. Delete it to start afresh.
+Writes: the file that --memory names, by default .quiz.json: how often in a row each question was known. Like a model's --out, the
+        name counts from the current folder, which is the repository's, since python -m finds docs.quiz from there. Delete the file
+        to start afresh.
 
 Which question comes next is drawn by weight: 1 for one that is new or was not known the last time; half of that for
 every time in a row that it was known, but not less than 1/32, so that nothing is gone for good. The one just asked
@@ -118,7 +120,7 @@ def remember(path, known):
         temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path}: found {error.strerror}, expected a place to write to; go to a folder of yours") from None
+        raise InputError(f"{path}: found {error.strerror}, expected a place to write to; name another by --memory") from None
 
 
 def weight(known, question):
@@ -180,6 +182,7 @@ def main(argv=None):
     parser.add_argument("file", nargs="?", metavar="FILE", help="ask about this file only; default: all")
     parser.add_argument("--exam", type=int, metavar="N", help="N different questions, then a score; default: until q")
     parser.add_argument("--seed", type=int, metavar="S", help="the same questions again; default: another one each time")
+    parser.add_argument("--memory", type=Path, default=MEMORY, metavar="FILE", help=f"what was known; default: {MEMORY}")
     given = parser.parse_args(argv)
     questions = parse(Path(__file__).with_name("exam.md").read_text(encoding="utf-8"))
     files = list(dict.fromkeys(q.file for q in questions))
@@ -190,7 +193,7 @@ def main(argv=None):
         questions = [q for q in questions if q.file == name]
     if given.exam is not None and not 1 <= given.exam <= len(questions):
         raise InputError(f"--exam: found {given.exam}, expected 1 to {len(questions)}, the number of questions; name one of these")
-    quiz(questions, recall(MEMORY), given.exam or 0, random.Random(given.seed))
+    quiz(questions, recall(given.memory), given.exam or 0, random.Random(given.seed), given.memory)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ SWEEP = {"as it stands": {}, "w = 1": {"weight": "noise"}, "linear": {"schedule"
     "shift": 2}, "dropout 0.1": {"dropout": 0.1}, "lr 1e-3": {"lr": 1e-3}, "lr 4e-3": {"lr": 4e-3}, "batches of 32": {"batch_size": 32},
     "no mean of the weights": {"ema": 1e-9}}  # as good as 0, which --ema refuses
 SAMPLERS = [dict(zip(("sample_steps", "eta", "fresh", "guidance"), way)) for way in (
-    (10, 0, 1, 1), (20, 0, 1, 1), (50, 0, 1, 1), (250, 0, 1, 1), (50, 1, 1, 1), (50, 1.5, 0.5, 1), (50, 1.5, 0.5, 1.5))]
+    (10, 0, 1, 1), (20, 0, 1, 1), (50, 0, 1, 1), (250, 0, 1, 1), (50, 1, 1, 1), (250, 1, 1, 1), (50, 1.5, 0.5, 1), (50, 1.5, 0.5, 1.5))]
 
 
 # ---- 2. Model ---------------------------------------------------------------------------------------

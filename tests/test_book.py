@@ -17,10 +17,11 @@ from itertools import pairwise
 
 import pytest
 from conftest import ROOT, run
+from fontTools.ttLib import TTFont
 from selenium import webdriver
 
 import common
-from book import build, pages, runs, siblings, source
+from book import build, chapter, font, pages, runs, siblings, source
 from book.page import Links, page_of
 from docs import quiz
 
@@ -57,7 +58,7 @@ def out(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     put(out, "conv_vae", ("samples", "latent", "curves", "reconstructions", "unheard_of"))
     put(out, "rnn_ae", ("curves", "tsne"), data=DOODLES)
-    put(out, "cvae", ("asked", "curves"), quick=True)
+    put(out, "cvae", ("asked", "confidence", "curves"), quick=True)
     for name in ("ddpm", "ddpm_grey"):
         put(out, name, ("curves", "samples", "denoising"))
     (out / "gan").mkdir()
@@ -251,7 +252,33 @@ def test_links_and_files_lead_somewhere(made):
                 assert not page or (folder / page).is_file(), f"{name}: {to}"
                 assert not anchor or anchor in ids[page or name], f"{name}: {to}"
     text = "".join((folder / name).read_text() for name in ("style.css", "book.js"))
-    assert not re.search(r"https?://|url\(|@import|fetch\(", text)
+    assert not re.search(r"https?://|@import|fetch\(", text)
+    assert re.findall(r"url\((.*?)\)", text) == ["math.woff"] and (folder / "math.woff").is_file()
+
+
+def test_the_font_of_the_formulas_has_all_their_signs_and_its_licence(made):
+    """Upright, or in italics where a letter stands alone; a sign that it lacks would come from any font of the reader's."""
+    _, folder = made
+    cut, used = TTFont(folder / "math.woff"), set()
+    for name in names(folder):
+        for formula in tree(folder / name).all("math"):
+            for node in formula.all("mi", "mn", "mo", "mtext"):
+                text = "".join(node.children)
+                used |= {font.italic(text)} if node.tag == "mi" and len(text) == 1 and "mathvariant" not in node.attrs else set(text)
+    assert len(used) > 100 and used - set(map(chr, cut.getBestCmap())) == set()
+    table = cut["MATH"].table.MathConstants  # what DejaVu Serif has 0 for
+    assert table.SubscriptShiftDown.Value > 0.2 * cut["head"].unitsPerEm < 4 * table.SuperscriptShiftUp.Value
+    assert font.characters() <= set(map(chr, cut.getBestCmap())) and (folder / "math.woff").stat().st_size < 60_000
+    licence = (folder / "math-licence.txt").read_text()
+    assert all(str(cut["name"].getDebugName(n)) == font.NAME for n in (1, 4)) and font.NAME in licence
+    assert "Permission is hereby granted" in licence and cut["name"].getDebugName(0).split(" DejaVu")[0] in licence
+
+
+def test_the_font_is_cut_from_a_whole_one_again_and_again(made, tmp_path):
+    for name in ("a", "b"):
+        font.cut(ROOT / "book" / "math.woff", tmp_path / name)  # is its own source, too: nothing more is lost
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert TTFont(tmp_path / "a").getBestCmap() == TTFont(made[1] / "math.woff").getBestCmap()
 
 
 def test_equations_lead_to_their_lines_and_back(made):
@@ -262,8 +289,9 @@ def test_equations_lead_to_their_lines_and_back(made):
     assert [a.attrs["href"] for a in line.all("a", having="eq")] == ["conv_vae.html#eq-5"]
     home = next(n for n in page.all(having="id") if n.attrs["id"] == "eq-5").above("equation")
     assert f"#L{number}" in [a.attrs["href"] for a in home.all("a")] and home.all("math")
-    for path, tags in made[0].links.tags.items():
-        assert {f"eq-{tag}" for tag in tags} <= {n.attrs["id"] for n in tree(folder / page_of(path)).all(having="id")}, path
+    for path, tags in made[0].links.tags.items():  # all that are numbered, (10), which has less room behind it, too
+        ids = {n.attrs["id"] for n in tree(folder / page_of(path)).all(having="id")}
+        assert {f"eq-{tag}" for tag in tags} == {name for name in ids if re.fullmatch(r"eq-\d+", name)}, path
 
 
 def test_links_that_the_text_suggests():
@@ -363,6 +391,19 @@ def test_every_question_stands_at_its_line_and_in_the_guide(made):
     assert changed.question.change.removed in guide[changed.id].all("del")[0].text()
 
 
+def test_the_quiz_remembers_where_it_is_told(tmp_path):
+    """What is written goes where a flag says: --memory is to the quiz what --out is to a model."""
+    (tmp_path / "here").mkdir()
+    n = sum(q.file == "conv_ae.py" for q in quiz.parse((ROOT / "docs" / "exam.md").read_text()))
+    for times in (1, 2):
+        done = subprocess.run([sys.executable, "-m", "docs.quiz", "conv_ae", "--exam", str(n), "--memory", tmp_path / "known.json"],
+                              input="\ny\n" * n, cwd=tmp_path / "here", env=os.environ | {"PYTHONPATH": str(ROOT)},
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert set(json.loads((tmp_path / "known.json").read_text()).values()) == {times}
+    assert not list((tmp_path / "here").iterdir())
+
+
 # ---- pictures ----
 
 def pictures(page):
@@ -385,9 +426,26 @@ def test_pictures_stand_beside_the_code_that_draws_them(made):
         "terms on an axis of their own. At the end: test mse 0.0303; test elbo \u2212201.3. Quick, Draw!")
     alt = found["pictures/conv_vae/reconstructions.png"].attrs["alt"]
     assert "z = mu. The first three test drawings of each category, always the same. Quick" in alt and "{" not in alt
+    alt = pictures(tree(folder / "cvae.html"))["pictures/cvae/confidence.png"].attrs["alt"]
+    assert alt.startswith("Confidence of cvae. How sure is each judge of samples, and of real drawings? Quick, Draw! drawings: 2,880")
     assert found["pictures/conv_vae/unheard_of.png"].above("gallery")  # no line names it
     assert found["pictures/conv_vae/latent.png"].attrs["width"] == "961"
     assert filecmp.cmp(folder / "pictures/conv_vae/latent.png", folder.parent / "conv_vae" / "latent.png", shallow=False)
+
+
+def test_every_picture_that_the_sources_name_is_said_in_words(made):
+    """Also on the page of contents, in the same words."""
+    book, folder = made
+    for path, file in book.files.items():
+        for call in (c for c in file.calls if c.picture != "metrics.png"):  # which becomes table.png in the same line
+            said = chapter.about(book, file, call.picture)
+            assert len(said.split()) > 2 and not re.search(r"\{|\.\.\.|[,;]\.|\[\(", said), f"{path}, {call.picture}: {said}"
+    assert chapter.about(book, book.files["more/ddpm.py"], "denoising.png").endswith("nine of its steps, and what it takes that for")
+    for src, image in pictures(tree(folder / "index.html")).items():
+        page = tree(folder / page_of(next(path for path, some in book.runs.items() if some[0].name == src.split("/")[1])))
+        assert image.attrs["alt"] == pictures(page)[src].attrs["alt"]
+    caption = pictures(tree(folder / "conv_vae.html"))["pictures/conv_vae/samples.png"].above("picture").all("figcaption")[0]
+    assert caption.text().endswith(f". {chapter.SHOWN['samples']}")  # no docstring stands beside it
 
 
 def test_other_runs_of_a_file_are_folded_and_absent_ones_named(made):
@@ -430,6 +488,26 @@ def test_siblings_hold_both_files_and_say_the_lesson(made):
     said = tree(folder / "siblings.html").text()
     assert "New beside conv_ae.py: mu and logvar for z, (2), the KL, samples." in said
     assert "From rnn_vae.py only the encoder differs." in said
+
+
+def test_what_is_said_of_siblings_is_true(made):
+    """The same sections in the same order; the nearest and the farthest pair, as the table has them."""
+    book, folder = made
+    for a, b in book.pairs:
+        first, second = ([(s.number, s.title) for s in book.files[path].sections if s.line] for path in (a, b))
+        assert first == second, (a, b)
+    page = tree(folder / "siblings.html")
+    shares = {row.all("th")[0].all("a")[0].text(): int(row.all("td")[0].text().rstrip("%")) for row in page.all("tr")[1:]}
+    (near, most), *_, (far, least) = sorted(shares.items(), key=lambda item: -item[1])
+    said = page.all("p")[1].text()
+    assert len(shares) == len(book.pairs) and f": {most}% of {near}, {least}% of {far}." in said and "keep" not in said
+
+
+def test_one_line_is_no_lines():
+    line, other = (1, "a = 1"), (2, "b = 2")
+    assert siblings.say(siblings.compare([line], [line])) == "its only line is the same"
+    assert siblings.say(siblings.compare([line, other], [line, other])) == "all 2 lines are the same"
+    assert siblings.say(siblings.compare([line, other], [line])) == "1 line the same; 1 gone"
 
 
 def test_compare_pairs_the_lines_that_are_alike():
@@ -593,6 +671,9 @@ class Browser:
         self.driver.get("about:blank")  # else another #anchor of a page is no new page
         self.driver.get(path.as_uri() + anchor)
 
+    def wait_for_fonts(self):
+        self.driver.execute_async_script("const done = arguments[0]; document.fonts.ready.then(() => setTimeout(done, 50))")
+
     def press(self, keys):
         webdriver.ActionChains(self.driver, duration=0).send_keys(keys).perform()
 
@@ -629,6 +710,78 @@ def test_no_page_scrolls_sideways_or_complains(width, browser, made):
             return [document.documentElement.scrollWidth, broken.map(i => i.src)]""")
         assert wide <= width and broken == [], f"{name}: {wide} pixels, {broken}"
         assert browser.log() == [], name
+
+
+def test_formulas_are_set_by_the_font_that_the_book_brings(browser, made):
+    """An index hangs below its letter, a power stands above it, and neither floats: by Debian's own fonts x_t read xt."""
+    browser.size(1280)
+    found = {"msub": [], "msup": []}  # how far a script stands out of its letter's box, and how far it is inside, in font sizes
+    for name in ("more_ddpm.html", "derivations.html"):
+        browser.open(made[1] / name)
+        browser.wait_for_fonts()
+        assert browser.js("return [...document.fonts].map(f => [f.family.replaceAll('\"', ''), f.status])") == [["Book Math", "loaded"]]
+        for tag, some in found.items():
+            some += browser.js("""return [...document.querySelectorAll(`main ${arguments[0]}`)].filter(
+                e => /^[acemnorsuvwxz]$/.test(e.children[0].textContent) && e.getClientRects().length).map(e => {
+                  const [base, script] = [...e.children].map(c => c.getBoundingClientRect());
+                  const out = e.tagName === 'msub' ? script.bottom - base.bottom : base.top - script.top;
+                  const size = parseFloat(getComputedStyle(e).fontSize);
+                  return [out / size, (script.height - out) / size, e.textContent]})""", tag)
+    for some in found.values():
+        assert len(some) > 10 and [row for row in some if row[0] < 0.15 or row[1] < 0] == []
+
+
+def test_formulas_keep_their_punctuation_and_their_line(browser, made):
+    """On a phone no comma stands below its formula; a long formula in a sentence stands on the sentence's line, not between two."""
+    browser.size(390)
+    browser.open(made[1] / "metrics.html")
+    browser.wait_for_fonts()
+    alone = browser.js("""return [...document.querySelectorAll('.formula .part, .tied')].filter(e => e.lastChild.nodeType === 3
+        && e.querySelector('math') && e.getClientRects().length).map(e => {
+          const range = document.createRange();
+          range.selectNode(e.lastChild);
+          return [range.getBoundingClientRect().top < e.querySelector('math').getBoundingClientRect().bottom, e.textContent]})""")
+    assert len(alone) > 5 and [text for fits, text in alone if not fits] == []
+    browser.size(1280)
+    for name in ("conv_vae.html", "more_ddpm.html"):
+        browser.open(made[1] / name)
+        browser.wait_for_fonts()
+        apart = browser.js("""return [...document.querySelectorAll('.long')].filter(e => e.getClientRects().length).map(e => {
+            const mark = document.createElement('span');
+            mark.style.display = 'inline-block';
+            e.before(mark);  // an empty box stands on the baseline
+            const height = () => e.querySelector('math').getBoundingClientRect().bottom - mark.getBoundingClientRect().bottom;
+            const boxed = height();
+            e.className = '';
+            return Math.abs(boxed - height())})""")
+        assert len(apart) > 0 and max(apart) < 1, name
+
+
+def test_what_scrolls_can_be_reached_when_the_font_comes_late(browser, made):
+    """Formulas are narrow until the font is there: what is too wide then, and only that, is a stop of the keyboard."""
+    browser.size(390)
+    late = browser.tell("Page.addScriptToEvaluateOnNewDocument", source="""addEventListener("DOMContentLoaded", () => {
+        const narrow = document.createElement("style");
+        narrow.textContent = "math { font-size: 1px }";
+        document.head.append(narrow);
+        document.fonts.ready.then(() => narrow.remove())})""")["identifier"]
+    try:
+        browser.open(made[1] / "metrics.html")
+        browser.wait_for_fonts()
+    finally:
+        browser.tell("Page.removeScriptToEvaluateOnNewDocument", identifier=late)
+    wide, stops = browser.js("""const parts = [...document.querySelectorAll('.formula .part')];
+        return [parts.map(e => e.scrollWidth > e.clientWidth + 1), parts.map(e => e.tabIndex === 0)]""")
+    assert wide == stops and any(wide) and not all(wide)
+
+
+def test_bars_of_siblings_are_of_one_length_and_one_line(browser, made):
+    browser.size(390)
+    browser.open(made[1] / "siblings_conv_ae_conv_vae.html")
+    rows = browser.js("""return [...document.querySelectorAll('.bars li')].map(
+        e => [e.querySelector('.bar').offsetWidth, e.offsetHeight, e.scrollWidth - e.clientWidth])""")
+    assert len(rows) > 5 and len({width for width, _, _ in rows}) == 1 and rows[0][0] > 40
+    assert all(height < 40 and beyond <= 0 for _, height, beyond in rows)
 
 
 @pytest.mark.parametrize("scheme", ("light", "dark"))

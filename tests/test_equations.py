@@ -206,6 +206,13 @@ def test_the_formulas_of_the_derivations_are_set():
     assert len(found) > 100 and missing == ["    2 3 4 0 0 0"]  # a matrix
 
 
+@pytest.mark.parametrize("expression, close", [("x_{t-1}", ["−"]), ("sum_{t>1} x^{H+1}", [">", "+"]), ("t - 1 > 1 + x_t", []),
+                                               ("x_{t-1} - 1", ["−"])])
+def test_signs_in_scripts_stand_close(expression, close):
+    """With the spaces of a line x_{t-1} would fall apart."""
+    assert [node.text for node in read(mathml(expression)).iter("mo") if node.get("lspace") == "0.06em" == node.get("rspace")] == close
+
+
 def test_statements_are_the_body():
     for path in MODELS:
         for block in numbered(ast.get_docstring(ast.parse(path.read_text())) or ""):
