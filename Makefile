@@ -79,7 +79,7 @@ help:
 	@echo "make grey      the same models on grey drawings: $(GREY), and the core's table with them"
 	@echo "make sequences autoencoders of MNIST's digits and the drawings, classifiers of sentences: $(DIGITS) $(TEXTS) (each a target, too)"
 	@echo "make report    OUT/report.pdf again, from what has been measured: AUTHOR= STUDENT_ID= CODE_LINK=, and SEEDS='out_seed1 out_seed2' for spreads"
-	@echo "make ablations what each choice brings (latent size, likelihood, beta, width ...): tables and plots, three seeds each; an estimated 40 minutes. Then make report shows them"
+	@echo "make ablations what each choice brings (latent size, likelihood, beta, width ...): tables and plots, three seeds each; half an hour. Then make report shows them"
 	@echo "make book      OUT/book/index.html: the sources as a site to read, with the pictures of the runs that are in OUT"
 	@echo "make data      put the four .npy files into DATA"
 	@echo "make check     compare OUT with the bands in README.md"

@@ -65,12 +65,12 @@ import common
 
 @dataclass(frozen=True)
 class Config(common.Settings):
-    latent_dim: int = 24  # L, numbers in a code; cvae.py, which is told the category, needs fewer
-    width: int = 16  # channels after the first layer; twice as many cost three times the time
+    latent_dim: int = 24  # L, numbers in a code: -ELBO 220, 219, 222 with 16, 24, 32 (docs/settings.md, 352 updates); cvae.py needs fewer
+    width: int = 16  # channels after the first layer: -ELBO 224, 219, 218 with 8, 16, 32; twice as many cost three times the time
     likelihood: Literal["bernoulli", "sigma", "unit"] = "bernoulli"  # (5); measured consequences above
     temperature: float = 0.33  # T in (7), for bernoulli: samples' pixel variance is then about that of real drawings
-    beta: float = 1.0  # weight of the KL; above 1 a looser bound, below 1 none
-    components: int = 40  # Gaussians of the mixture that is fitted to the training codes
+    beta: float = 1.0  # weight of the KL; above 1 a looser bound, below 1 none; FID 91, 93, 108, 128 with 0.25, 1, 2, 4
+    components: int = 40  # Gaussians of the mixture that is fitted to the training codes; 10 would fit new codes best (docs/settings.md)
     steps: int = 3000  # weight updates; fixed, so that 3,000 and 20,000 drawings take the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
     batch_size: int = 128  # drawings an update
