@@ -26,7 +26,8 @@ Writes: OUT/ablations/runs/*.json as each run ends: one that is there and fits (
 Result: 84 runs, 31 minutes on 2 cores of an AMD EPYC; docs/settings.md has the tables. 24 latents have the lowest -ELBO (16 and 32 differ
         by 1 to 2 nats, 2 and 128 by 55 and 25); bernoulli has the best samples, its T aside sigma; beta above 1 costs nats and FID, 0.5 is
         no worse than 1; 32 channels gain 2 nats at three times the time; 3 to 5 convolutions differ by 2 nats; the encoders by 1, and
-        not in FID. 10 Gaussians give codes of new drawings the highest density, 40 three nats less, 80 eleven; their FID, 66 to 61, falls by less than two spreads
+        not in FID. 10 Gaussians give codes of new drawings the highest density, 40 three nats less, 80 eleven; their FID, 66 to 61, falls
+        by less than two spreads
 """
 
 import time
