@@ -10,7 +10,7 @@ import numpy as np
 
 import common
 
-WITHOUT_TEST = "Short runs, and no test images: FID and diversity are measured against the images of training and validation"
+WITHOUT_TEST = "Short runs, and no test images: FID is measured against the images of training and validation"
 
 
 def sweep(cfg, folder, source, settings, run, device):
