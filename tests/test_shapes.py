@@ -109,7 +109,7 @@ def test_shape_comments_of_inpainting(grey, size, doodles, tmp_path, monkeypatch
     net = ddpm.UNet(channels, 8, 0.0, ddpm.Chain("cosine", 1000, channels))
     monkeypatch.setattr(module, "Judge", lambda *args: SimpleNamespace(fid=lambda x: 1.0, look=lambda x: (np.zeros((len(x), 5)), None)))
     monkeypatch.setattr(module, "load_model", lambda *args: (settings, net.eval().requires_grad_(False)))
-    with shapes.Checker(module, {"H": size, "C": channels, "N": 20}) as checker:
+    with shapes.Checker(module, {"H": size, "C": channels, "completions": cfg.completions}) as checker:
         module.main(cfg)
         array = np.zeros((size, size), np.uint8)
         array[0] = 1
