@@ -6,6 +6,7 @@ from report import layers, plots
 from report import text as tx
 from report.front import missing, said
 from report.records import compare, dig, exact, verdict
+from report.settings import settings
 
 NAMES = {"rnn_ae": "the recurrent autoencoder", "conv_ae": "the convolutional autoencoder"}
 SPACES = (("knn_accuracy", "k-NN"), ("probe_accuracy", "linear probe"), ("silhouette", "silhouette"))
@@ -22,23 +23,10 @@ def architecture(doc, runs, name, caption):
     for title, (network, inputs) in layers.build(name, cfg).items():
         rows, total = layers.layer_rows(network, inputs)
         key = f"layers_{name}" + f"_{title}".lower() * bool(title)
-        doc.table(key, f"{caption}{': the ' + title if title else ''}: what one drawing of 1 × 28 × 28 becomes, layer by layer. Made from "
-                  "the network itself; functions without weights that are no layers (ReLU, pooling, sums) have no row." + said(record),
-                  ["layer", "what it does", "output", "weights"], [*rows, ["**all**", "", "", f"**{total:,}**"]], "llrr", 8.0)
-
-
-def in_docstring(why):
-    """A comment in the code may point upwards; here that is nowhere."""
-    return why.replace("see above", "see the docstring").replace("consequences above", "consequences in the docstring")
-
-
-def settings(doc, runs, name):
-    record = runs.record(name)
-    rows = [[f"`{key}`", tx.literal(value), tx.literal(in_docstring(why))]
-            for key, value, why in layers.reasons(name, record)]
-    doc.table(f"settings_{name}", f"Settings of `{name}.py` in this run, with the reason that stands behind each in the code. Equation "
-              "numbers are the file's; figures in a reason were measured in trials on the real drawings (`docs/settings.md`), not in this "
-              "run." + said(record), ["setting", "value", "reason"], rows, "llw", 8.0)
+        doc.table(key, f"{caption}{': the ' + title if title else ''}: what one drawing of 1 × 28 × 28 becomes, layer by layer. Made "
+                  "from the network itself; reshaping, sums and concatenation have no row." + said(record),
+                  ["layer", "what it does", "output", "weights"], [*rows, ["**all**", "", "", f"**{total:,}**"]], "llrr", 8.0,
+                  breaks=True)
 
 
 def mse_comments(runs):
@@ -129,23 +117,25 @@ def chapter(doc, runs):
     doc.heading("I.2", "Error during training")
     with_history = [name for name in here if isinstance(runs.history(name), list)]
     if with_history:
-        doc.text("Both are trained with Adam and one cycle of the learning rate [@smith2019] for a fixed number of updates. {figure:mse} "
-                 "shows the error by epoch. Training drawings are moved and mirrored anew each epoch and validation drawings are not, so "
-                 "the dashed lines may lie above the solid ones.")
+        doc.text("Both are trained with Adam [@kingma2015] and one cycle of the learning rate [@smith2019] for a fixed number of updates. "
+                 "{figure:mse} shows the error by epoch. Training drawings are moved and mirrored anew each epoch and validation "
+                 "drawings are not, so the dashed lines may lie above the solid ones.")
         lines = {f"{short}, {kind}": (runs.history(name), f"{key}_mse", i, style) for i, (name, short) in enumerate(
             (("rnn_ae", "recurrent"), ("conv_ae", "convolutional"))) if name in with_history
             for kind, key, style in (("training", "train", "--"), ("validation", "val", "-"))}
         levels = {"PCA, test": dig(runs.record(with_history[0]), "pca_mse") or np.nan}
         doc.figure("mse", "Mean squared error a pixel during training, on a logarithmic scale; dotted, PCA with as many numbers on test "
-                   "drawings." + said(*map(runs.record, with_history)), *plots.curves(lines, "MSE a pixel", levels, log=True))
+                   "drawings." + said(*map(runs.record, with_history)), *plots.curves(lines, "MSE a pixel", levels, log=True),
+                   shrink=lambda s: plots.curves(lines, "MSE a pixel", levels, log=True, height=165 * s))
     mse_table(doc, runs, here)
     doc.points(mse_comments(runs))
     shots = [name for name in here if runs.path(name, "reconstructions.png")]
     if shots:
+        parts = [plots.read_picture(runs.path(n, "reconstructions.png")) for n in shots]
         doc.text("{figure:reconstructions} shows the first three test drawings of each category.")
         doc.figure("reconstructions", "Test drawings, their reconstructions, and PCA's: " + ", then ".join(
             NAMES[n] for n in shots) + "." + said(*map(runs.record, shots)),
-            *plots.pictures([plots.read_picture(runs.path(n, "reconstructions.png")) for n in shots]))
+            *plots.pictures(parts), shrink=lambda s: plots.pictures(parts, shrunk=s))
     missing(doc, *[name for name in NAMES if name not in here])
 
     doc.heading("I.3", "The codes in the plane")
@@ -173,7 +163,7 @@ def plane(doc, runs, here):
                  "themselves.")
         doc.figure("tsne", "t-SNE of test codes, coloured by category: " + ", ".join(
             f"{side} {NAMES[n]}" for side, n in zip(("left", "right") if len(shots) > 1 else ("",), shots)).replace(":  ", ": ") + "."
-            + said(*map(runs.record, shots)), *plots.pictures(parts, 0.73))
+            + said(*map(runs.record, shots)), *plots.pictures(parts, 0.73), shrink=lambda s: plots.pictures(parts, 0.73, shrunk=s))
     elif here:
         doc.text("No finished run has left a `tsne.png`.")
     missing(doc, *[name for name in NAMES if name not in here])

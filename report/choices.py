@@ -13,10 +13,11 @@ twenty (simulated with normal figures; a test repeats it).
 
 import math
 
-from report import plots
+import numpy as np
+
+from report import ablations, plots
 from report import text as tx
 from report.front import said
-from report.more import column_name
 from report.records import Value, compare, dig, exact, number, read_json, verdict
 
 
@@ -31,6 +32,14 @@ def contents(runs):
     return sorted(found, key=lambda item: (dig(item[1], "order") if dig(item[1], "order") is not None else math.inf, item[0]))
 
 
+def pointer(runs):
+    """Where to read what other settings bring."""
+    titles = [tx.literal(str(content.get("title", name)).split(":")[0]) for name, content in contents(runs) if columns(content)]
+    return (f"Chapter IV compares other settings, a choice at a time: {'; '.join(titles)}." if titles else
+            "`make ablations` compares latent sizes, likelihoods, weights of the KL, depths and widths, both encoders and numbers of "
+            "Gaussians, a choice at a time; it has not been run in this OUT, and `docs/settings.md` has the tables of another run.")
+
+
 def columns(content):
     """{figure: (name as markup, format, is lower better or None, what it is a yardstick of or "")} of all that any row has."""
     rows, given, result = content["rows"], content.get("columns"), {}
@@ -40,7 +49,7 @@ def columns(content):
         if any(dig(row, key) is not None for row in rows.values()) and not (key.endswith("_sd") and any(
                 dig(row, key.removesuffix("_sd")) is not None for row in rows.values())):
             digits, lower = about.get("digits"), about.get("lower")
-            result[key] = (tx.literal(about["name"]) if about.get("name") else column_name(key),
+            result[key] = (tx.literal(about["name"]) if about.get("name") else tx.column_name(key),
                            f"{{:,.{digits}f}}" if digits in range(10) else "{:.3g}", lower if isinstance(lower, bool) else None,
                            str(about.get("beside", "")))
     return dict(list(result.items())[:8])  # more would not fit onto a page
@@ -92,6 +101,19 @@ def comments(content):
             yield compare(label, names[best], values[best], names[other], values[other], form, lower, times)
 
 
+def drawn(name, content, shown):
+    """{panel: {figure's name: values (settings, seeds)}} of a table of ablations.py, or {}: what other tables hold, their picture shows."""
+    each, panels = content.get("each"), {}
+    if name not in ablations.GROUPS or not isinstance(each, dict) or set(each) != set(content["rows"]) or "what" not in content:
+        return {}
+    for key, (label, *_) in shown.items():
+        panel = ablations.COLUMNS[key].panel if key in ablations.COLUMNS else ""
+        values = [row.get(key) if isinstance(row, dict) else None for row in each.values()]
+        if panel and all(isinstance(row, list) and row and len(row) == len(values[0]) for row in values):
+            panels.setdefault(panel, {})[label] = np.array(values, float)
+    return panels
+
+
 def about(content):
     """What a caption's notice is made of: data and quick, as far as the file has them in metrics.json's form."""
     data = content.get("data")
@@ -120,8 +142,11 @@ def chapter(doc, runs):
                  *(value(content, setting, key).show(form) for key, (_, form, *_) in shown.items())] for setting in content["rows"]]
         doc.table(f"ablation_{name}", caption + "." + said(record),
                   [tx.literal(content.get("what") or ""), *(label for label, *_ in shown.values())], rows, "l" + "r" * len(shown), 8.0)
-        path = runs.path("ablations", f"{name}.png")
-        if path:
+        path, panels = runs.path("ablations", f"{name}.png"), drawn(name, content, shown)
+        if panels:
+            doc.figure(f"ablation_{name}", f"The figures of {{table:ablation_{name}}}." + said(record), *plots.choices(
+                panels, list(content["rows"]), content.get("base"), ablations.GROUPS[name].ordered, tx.literal(content["what"])))
+        elif path:
             doc.figure(f"ablation_{name}", f"The figures of {{table:ablation_{name}}}." + said(record),
                        *plots.pictures(plots.fitting(plots.read_picture(path))))
         if record["quick"]:

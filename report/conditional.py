@@ -8,9 +8,10 @@ import torch
 import classifier
 import common
 from report import plots
-from report.autoencoders import architecture, settings
+from report.autoencoders import architecture
 from report.front import missing, said
-from report.records import Value, compare, dig
+from report.records import compare, dig, row_value, spread_name
+from report.settings import settings
 
 SAMPLES = 5000  # that cvae.py draws in each way, and has judged
 ASKED = ("rabbit", "yoga", "snowman")
@@ -52,20 +53,20 @@ def recognition_comments(runs):
 def confidence_comments(runs):
     """Is a judge as often right as it is sure?"""
     for judge in ("cnn", "mlp"):
-        gaps = {}
+        gaps, reach = {}, {}
         for way in ("samples", "real"):
             sure, right = recognised(runs, way, f"{judge}_confidence"), recognised(runs, way, f"{judge}_accuracy")
             if not (sure.known and right.known):
                 continue
             gaps[way] = 100 * (sure.mean - right.mean)
-            spread = 100 * right.sd if right.spread_known else math.nan
+            reach[way] = 100 * right.reach
             what = "prior samples" if way == "samples" else "test drawings"
-            if abs(gaps[way]) <= spread:
-                word = "as sure as it is right, within the spread"
+            if abs(gaps[way]) <= reach[way]:
+                word = f"as sure as it is right, within the spread ({reach[way]:.1f} points; {spread_name(right)})"
             else:
                 word = f"{abs(gaps[way]):.1f} points {'surer than it is right' if gaps[way] > 0 else 'less sure than it is right'}"
             yield f"On {what} the {judge.upper()}'s mean confidence is {sure.mean:.1%} and {right.mean:.1%} are as asked: it is {word}."
-        if gaps.get("samples", 0) > 2 * abs(gaps.get("real", math.inf)):
+        if len(gaps) == 2 and gaps["samples"] > reach["samples"] and gaps["samples"] - gaps["real"] > math.hypot(*reach.values()):
             yield (f"The {judge.upper()} learned from training drawings only: on samples its confidence overstates how often it is right "
                    "more than on test drawings, so that a high confidence is no proof of a good sample.")
 
@@ -82,13 +83,16 @@ def section(doc, runs):
                          r"p(x|z,y)\right] + "
                  r"\mathrm{KL}(q(z|x,y)\,\|\,p(z))")
     better = record.get("better_vae") or {}
-    fids = [runs.value("metrics", "rows", f"{name} samples", "fid") if runs.has(name) else Value() for name in ("rnn_vae", "conv_vae")]
+    fids = [row_value(runs, name, "samples", "fid") for name in ("rnn_vae", "conv_vae")]
     by_fid = compare("FID of prior samples", "the recurrent VAE", fids[0], "the convolutional VAE", fids[1], "{:.1f}")
+    by_elbo = compare("test ELBO in nats", "the recurrent VAE", runs.value("rnn_vae", "test_elbo"), "the convolutional VAE",
+                      runs.value("conv_vae", "test_elbo"), "{:.1f}", lower=False)
     if doc.quiet:
         doc.text("It is built on the convolutional VAE.")
     elif better:
         doc.text(f"It is built on the convolutional VAE. Of the two, the bare figures of this run put `{better.get('fid')}` ahead by FID "
-                 f"and `{better.get('elbo')}` by ELBO; with their spreads: {by_fid or 'not known.'}")
+                 f"and `{better.get('elbo')}` by ELBO. What their spreads say of it: {by_fid or 'of FID nothing is known.'} "
+                 f"{by_elbo or 'Of the ELBO nothing is known.'}")
     else:
         doc.text("It is built on the convolutional VAE; which of the two was better was not known to this run.")
     doc.text("{table:layers_cvae} has the layers, {table:settings_cvae} the settings. On test drawings $R + \\mathrm{KL}$ is "
@@ -150,7 +154,8 @@ def confidence(doc, runs, record):
         if path:
             doc.text(f"{{figure:{key}}} shows " + ("the whole distribution." if key == "confidence" else "what the condition changes and "
                                                                                                          "what $z$ keeps."))
-            doc.figure(key, caption + said(record), *plots.pictures(plots.fitting(plots.read_picture(path))))
+            parts = plots.fitting(plots.read_picture(path))
+            doc.figure(key, caption + said(record), *plots.pictures(parts), shrink=lambda s, p=parts: plots.pictures(p, shrunk=s))
 
 
 def judges(doc, runs):

@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 
 import common
-from report import records
+from report import records, specs
 from report import text as tx
 from report.pages import MARGIN, PAGE_W, ROOM, SIZE, Lines
 
@@ -140,32 +140,34 @@ def data_and_spread(doc, runs):
     origin = ("The drawings are **stand-ins** made of random strokes. The report shows that every step works; no figure in it says "
               "anything about real drawings; *real* below means as opposed to samples." if records.stand_in(record) else
               "The drawings are of five categories of Quick, Draw! [@quickdraw]: " + ", ".join(common.CLASSES) + ".")
-    doc.text(f"{origin} Each has 28×28 grey pixels $x \\in [0, 1]^D$, $D = 784$, and 1 is ink. {drawings.get('train', 0):,} drawings "
-             f"train the models, {drawings.get('validation', 0):,} validate them, and {drawings.get('test', 0):,} are kept for the "
-             "figures of this report. Training drawings are moved by a few pixels (`shift` in the tables of settings) and half of them "
-             "are mirrored, anew in each epoch.")
+    doc.text(f"{origin} In chapters I and II each has 28×28 grey pixels $x \\in [0, 1]^D$, $D = 784$, and 1 is ink. "
+             f"{drawings.get('train', 0):,} drawings train the models, {drawings.get('validation', 0):,} validate them, and "
+             f"{drawings.get('test', 0):,} are kept for the figures. Training drawings are moved by a few pixels (`shift` in the tables of "
+             "settings) and half of them are mirrored, anew in each epoch."
+             + " Chapter III has other data, too; each of its sections begins with them." * any(runs.has(name) for name in specs.SPECS))
     seeds = len(runs.folders)
     how = (f"Here {seeds} seeds were run, so that a ± is the standard deviation over {seeds} seeds wherever each of them has the figure; "
-           "each seed trains its own judge, too. To the spread of a share of drawings the standard error $(p (1 - p) / N)^{1/2}$ is "
-           "added when two are compared, because all seeds have the same test drawings. Pictures are those of the first seed."
+           "each seed trains its own judge, too. Pictures are those of the first seed. All seeds have the same test drawings: to the "
+           "$r$ of a share twice its standard error $(p (1 - p) / N)^{1/2}$ is added, as squares are."
            if seeds > 1 else
            "Here one seed was run. A ± is then what the run itself offers: of samples, the standard deviation over subsets (or a "
-           "bootstrap [@efron1979]); of a share of $N$ drawings, the standard error $(p (1 - p) / N)^{1/2}$. Both leave out how much "
+           "bootstrap [@efron1979]); of a share of $N$ drawings, the standard error $(p (1 - p) / N)^{1/2}$. All leave out how much "
            "another seed would change. An error or an ELBO has no such spread, and a difference in it is stated but is no verdict.")
-    doc.text("**Spread.** A difference between two figures with spreads $s_a$ and $s_b$ is called a tie if it is no larger than $(s_a^2 "
-             f"+ s_b^2)^{{1/2}}$, the standard deviation of the difference of independent figures. {how}")
+    doc.text("**Spread.** A difference between two figures is called a tie if it is no larger than $(r_a^2 + r_b^2)^{1/2}$, as if chance "
+             "moved the two independently. Of a figure that is a mean over seeds, or over subsets of samples, $r$ is the standard "
+             "deviation among these. Of a share of drawings, or a figure of one set whose spread is a bootstrap's, it is twice the "
+             f"standard error: one alone would tell apart about one in three pairs that are equal in truth, two about one in twenty. {how}")
 
 
 def limits(doc, runs):
-    doc.heading("", "Limits", 1)
+    doc.heading("", "Limits", 1, page=False)
     doc.points([
         "Distances between sample sets are measured on the features of a classifier trained here. They compare within this report, and "
         "with no paper's figures.",
         "Except for shares of drawings, the spreads leave out the choice of test drawings; over subsets of samples they leave out the "
         "training, too.",
-        "Settings were in part chosen with test figures of seed 0 in sight, in the project's first version; `docs/settings.md` tells "
-        "which. Temperature, mixtures and augmentation were chosen on held-out drawings. Figures of seed 0 are slightly flattered for "
-        "that.",
+        "Settings were in part chosen with test figures of seed 0 in sight, in the project's first version: the tables of settings say "
+        "which, and which were compared on held-out or validation drawings. Figures of seed 0 are slightly flattered for that.",
         "A likelihood that treats pixels one by one draws the mean of what a code allows, and a mean of lines is soft.",
         "Grey pixels make the Bernoulli cross-entropy a bound for binarised drawings, not for the grey ones [@loaiza2019].",
         "The recurrent and the convolutional nets differ in their numbers of weights: these two nets are compared, not the two kinds."

@@ -1,16 +1,21 @@
-"""Layer tables made from the networks themselves: one drawing goes through, and each layer tells its output's shape and its weights."""
+"""Tables of a network's layers, made from the network itself: one drawing goes through, and each layer tells its output's shape and its
+weights; so do the functions without weights that forward() calls by name (FUNCTIONS).
+"""
 
 import dataclasses
 import importlib
-import inspect
 import re
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 import common
 
 QUIET = (nn.BatchNorm2d, nn.SiLU, nn.ReLU, nn.SELU, nn.Dropout)  # named in the row of the layer before them
+FUNCTIONS = {F.relu: "ReLU", F.silu: "SiLU", F.selu: "SELU", F.max_pool2d: "max pooling"}
+MODULATED = "scaled and shifted, "  # in cvae.py's blocks, by what the row of their `condition` gives, before the function
 
 
 def config_of(name, record, path):
@@ -55,17 +60,45 @@ def kind(layer):
     return {"BatchNorm2d": "batch norm", "Flatten": "flatten", "Unflatten": "unflatten"}.get(name, name)
 
 
+class Calls(TorchFunctionMode):
+    """While it is on, see(function, its result, its arguments) hears of each call of FUNCTIONS."""
+
+    def __init__(self, see):
+        super().__init__()
+        self.see = see
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if function in FUNCTIONS:
+            self.see(function, result, args)
+        return result
+
+
 def layer_rows(network, inputs):
     """[[layer, what, output shape, weights]] in the order of computation, and the number of all weights.
 
     Seeds and training mode are left alone: eval mode, no gradient.
     """
-    rows, hooks, names = [], [], {module: name for name, module in network.named_modules()}
+    rows, hooks, names, inside = [], [], {module: name for name, module in network.named_modules()}, []
+
+    def size(tensor):
+        return " × ".join(str(n) for n in tensor.shape[1:])
+
+    def called(function, result, args):
+        if isinstance(inside[-1], QUIET):  # a layer's own function: it has named itself
+            return
+        what, shape = MODULATED * hasattr(inside[-1], "condition") + FUNCTIONS[function], size(result)
+        if function is F.max_pool2d:
+            what += f" {args[1]}×{args[1]}"
+        if rows and rows[-1][2] == shape:
+            rows[-1][1] += f", {what}"
+        else:
+            rows.append([names[inside[-1]], what, shape, 0])
 
     def note(module, _, output):
         first = output[0] if isinstance(output, tuple) else output
         weights = sum(p.numel() for p in module.parameters())
-        shape = " × ".join(str(n) for n in first.shape[1:])
+        shape = size(first)
         if isinstance(module, QUIET) and rows and rows[-1][2] == shape:
             rows[-1][1] += f", {kind(module)}"
             rows[-1][3] += weights
@@ -73,9 +106,11 @@ def layer_rows(network, inputs):
             rows.append([names[module], kind(module), shape, weights])
 
     for module in network.modules():
+        hooks.append(module.register_forward_pre_hook(lambda module, _: inside.append(module)))
         if not list(module.children()):
             hooks.append(module.register_forward_hook(note))
-    with torch.no_grad():
+        hooks.append(module.register_forward_hook(lambda *_: inside.pop() and None))
+    with torch.no_grad(), Calls(called):
         network.eval()(*inputs)
     for hook in hooks:
         hook.remove()
@@ -83,13 +118,5 @@ def layer_rows(network, inputs):
     assert total == sum(row[3] for row in rows), "a layer computes without being seen"
     order = {"encoder": 0, "decoder": 1}  # the VAE's decoder is built first; computed is the encoder
     rows.sort(key=lambda row: order.get(row[0].split(".")[0], 0))
-    return [[f"`{re.sub('layers.', '', name)}`", what, shape, f"{weights:,}" if weights else "\u2013"]
+    return [[f"`{re.sub('layers.', '', name)}`" if name else "", what, shape, f"{weights:,}" if weights else "\u2013"]
             for name, what, shape, weights in rows], total
-
-
-def reasons(name, record):
-    """[[setting, value, reason]] of a run: the reasons are the comments behind Config's fields."""
-    Config = importlib.import_module(name).Config
-    base = {field.name for field in dataclasses.fields(common.Settings)}
-    comments = dict(re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(Config), flags=re.MULTILINE))
-    return [[key, record["config"][key], comments[key]] for key in comments if key not in base and key in record["config"]]

@@ -8,7 +8,8 @@
 
 Two passes: chapters say what there is, in order; then numbers are resolved, text is broken into lines by measured width, and
 blocks are put onto pages. A heading stays with what follows it, a caption with its figure, a row of a table with a header; a figure that
-does not fit goes to the top of the next page, and text fills up what it leaves. Lengths are points; y grows downwards from the page's top.
+does not fit becomes a little smaller, or goes to the top of the next page, and text fills up what it leaves. Lengths are points; y grows
+downwards from the page's top.
 """
 
 import re
@@ -90,12 +91,13 @@ class Document:
         self.captions.append(f"{kind.capitalize()} {n}: {markup}")
         return lambda: tx.lines(f"**{kind.capitalize()}** **{n}:** " + self.resolve(markup), SMALL, ROOM)
 
-    def figure(self, key, caption, height, draw):
+    def figure(self, key, caption, height, draw, shrink=None):
+        """shrink(0.9): its height and drawing at nine tenths of its width, if it may become smaller to fill a page."""
         lines = self.caption("figure", key, caption)
-        self.items.append(lambda: Float(draw, height, lines()))
+        self.items.append(lambda: Float(draw, height, lines(), shrink))
 
-    def table(self, key, caption, header, rows, align, size=SMALL):
-        """rows: lists of markup; align: a letter a column: l, r, c, or w for one that wraps."""
+    def table(self, key, caption, header, rows, align, size=SMALL, breaks=False):
+        """rows: lists of markup; align: a letter a column: l, r, c, or w for one that wraps; breaks: it may go on on the next page."""
         lines = self.caption("table", key, caption)
 
         def build():
@@ -103,7 +105,7 @@ class Document:
             columns, fitted = fit_columns(cells, align, size)
             broken = [[tx.lines(cell, fitted, w + 0.01 if a == "w" else 1e6, justify=False) for cell, (_, w, a) in zip(row, columns)]
                       for row in cells]
-            return Table(lines(), broken[0], broken[1:], columns, fitted)
+            return Table(lines(), broken[0], broken[1:], columns, fitted, breaks)
 
         self.items.append(build)
 
@@ -120,7 +122,13 @@ class Document:
             pages.append([])
             y = TOP
             while waiting and (y == TOP or y + waiting[0].above + waiting[0].height() <= FOOT):
-                put(waiting.pop(0))
+                block = waiting.pop(0)
+                if hasattr(block, "split") and y == TOP and y + block.height() > FOOT:
+                    first, rest = block.split(FOOT - y)
+                    put(first)
+                    waiting.insert(0, rest)
+                    return turn()
+                put(block)
 
         def put(block):
             nonlocal y
@@ -141,13 +149,16 @@ class Document:
                     turn()
                 continue
             gap, room = (block.above if y > TOP else 0), FOOT - y
+            ahead = any(type(other) is type(block) for other in waiting)  # figures keep their order, and tables theirs
+            if isinstance(block, Float) and not ahead and gap + block.height() > room:
+                block = block.fitted(room - gap) or block
             need = gap + block.least()
             follower = next((b for b in queue[:2] if not isinstance(b, tuple)), None)
             if block.with_next and follower:
                 need = gap + block.height() + follower.above + follower.least()
                 if follower.with_next:  # a heading below a heading
                     need += 5 + 3 * LEADING
-            if block.floats and (waiting or gap + block.height() > room) and y > TOP:
+            if (ahead or (block.floats and gap + block.height() > room)) and y > TOP:
                 waiting.append(block)
             elif need > room and y > TOP:
                 queue.insert(0, block)

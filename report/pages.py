@@ -154,6 +154,7 @@ class Float:
     draw_into: object
     tall: float
     caption: list
+    shrink: object = None  # shrink(0.9): its height and drawing at nine tenths of the width
     above: float = 10.0
     floats = True
     with_next = False
@@ -163,6 +164,15 @@ class Float:
         return self.tall + 6 + TIGHT * len(self.caption) + 6
 
     least = height
+
+    def fitted(self, room):
+        """The same as tall as room at most, if that takes no more than a fifth of its width; else None."""
+        for percent in range(100, 79, -2) if self.shrink else ():
+            tall, draw = self.shrink(percent / 100)
+            smaller = Float(draw, tall, self.caption, above=self.above)
+            if smaller.height() <= room:
+                return smaller
+        return None
 
     def draw(self, page, y):
         page.boxes.append(Box("figure", MARGIN, y, PAGE_W - MARGIN, y + self.tall))
@@ -181,11 +191,14 @@ class Table:
     rows: list  # of cells, each a list of lines
     columns: list  # (x, width, alignment)
     size: float
-    bold: bool = False
+    breaks: bool = False  # begins where it stands, and may go on on the next page; else it floats, unless it is very long
     above: float = 9.0
     with_next = False
-    floats = True
     entry = -1
+
+    @property
+    def floats(self):
+        return not self.breaks
 
     def row_height(self, cells):
         return max(len(cell) for cell in cells) * self.size * 1.32
@@ -197,7 +210,8 @@ class Table:
         return self.head() + sum(map(self.row_height, self.rows)) + 8
 
     def least(self):
-        return self.height() if len(self.rows) < 30 else self.head() + sum(map(self.row_height, self.rows[:8]))
+        few = 4 if self.breaks and len(self.rows) > 7 else 8 if len(self.rows) >= 30 else len(self.rows)
+        return self.head() + sum(map(self.row_height, self.rows[:few])) + 8
 
     def split(self, room):
         n, used = 0, self.head()
@@ -206,7 +220,7 @@ class Table:
             n += 1
         again = [[(0.0, "italic", "The table above, continued.")]]
         return (Table(self.caption, self.header, self.rows[:n], self.columns, self.size),
-                Table(again, self.header, self.rows[n:], self.columns, self.size))
+                Table(again, self.header, self.rows[n:], self.columns, self.size, self.breaks))
 
     def draw(self, page, y):
         for i, row in enumerate(self.caption):
@@ -241,7 +255,11 @@ def fit_columns(cells, align, size):
         if (spare >= min(sum(wide), 60 * len(wide))) or size <= 7:
             break
         size -= 0.25
-    widths = [min(w, spare * w / sum(wide)) if a == "w" else w for w, a in zip(natural, align)]
+    share, left = {}, spare
+    for k, i in enumerate(sorted((i for i in range(n) if align[i] == "w"), key=natural.__getitem__)):  # short ones get what they need
+        share[i] = min(natural[i], left / (len(wide) - k))
+        left -= share[i]
+    widths = [share.get(i, w) for i, w in enumerate(natural)]
     x, columns = 2 + (ROOM - 4 - sum(widths) - gap * (n - 1)) / 2, []
     for w, a in zip(widths, align):
         columns.append((x, w, a))

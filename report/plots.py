@@ -150,21 +150,37 @@ def trim(pixels):
     return pixels[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1] if len(rows) else pixels
 
 
-def split(pixels, panels):
+def split(pixels, panels, widest=False):
     """The picture cut at a white gap near each k / panels of its width; whole where there is none.
 
-    Of wide gaps the leftmost: what comes after it, the label of an axis for instance, belongs to the panel on the right.
+    Of wide gaps the leftmost: what comes after it, the label of an axis for instance, belongs to the panel on the right. widest: the
+    widest; between rows of panels, where titles stand above and labels of axes below.
     """
+    found = cuts(pixels, panels, widest)
+    return [trim(part) for part in np.split(pixels, found, axis=1)] if found else [pixels]
+
+
+def cuts(pixels, panels, widest=False):
+    """Where split() cuts, or [] where there is a place without a gap."""
     white = (pixels >= 250).all(axis=(0, 2))
-    cuts, width = [0], len(white)
+    found, width = [], len(white)
     for k in range(1, panels):
         near = white[(first := int(width * (k / panels - 0.12))):int(width * (k / panels + 0.12))].astype(int)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], near, [0]]))).reshape(-1, 2)  # from, to of each gap
         wide = [(a, b) for a, b in edges if b - a >= max(8, 0.55 * np.diff(edges).max())]
         if not wide:
-            return [pixels]
-        cuts.append(first + sum(wide[0]) // 2)
-    return [trim(part) for part in np.split(pixels, cuts[1:], axis=1)]
+            return []
+        found.append(first + sum(max(wide, key=np.diff) if widest else wide[0]) // 2)
+    return found
+
+
+def panels(pixels, rows, columns):
+    """The picture cut into its panels, row by row, without empty ones; where there are no gaps between them, as fitting() cuts it."""
+    across = cuts(pixels.transpose(1, 0, 2), rows, widest=True)
+    cells = [(row, cuts(row, columns)) for row in np.split(pixels, across)]  # each row as wide as the picture, though its end be empty
+    if len(across) < rows - 1 or any(len(down) < columns - 1 for _, down in cells):
+        return fitting(pixels)
+    return [trim(part) for row, down in cells for part in np.split(row, down, axis=1) if (part < 250).any()]
 
 
 def in_rows(parts, scale):
@@ -181,31 +197,41 @@ def in_rows(parts, scale):
     return rows
 
 
-def shown_rows(parts, scale=0.78, tallest=590):
-    """(rows, height) of at most a page, at a scale at which labels of 9 points are still 6.5. What does not fit is left out."""
-    for s in np.arange(scale, 0.715, -0.02):
+LEAST = 0.72  # scale at which labels of 9 points are still 6.5
+TALLEST = 620  # points; a page has room for a caption, too
+
+
+def shown_rows(parts, scale=0.78, tallest=TALLEST):
+    """(rows, height) of at most a page; a picture that alone is taller than that becomes as small as it takes."""
+    for s in np.arange(scale, LEAST - 0.005, -0.02):
         rows = in_rows(parts, s)
         if tall(rows) <= tallest:
             return rows, tall(rows)
-    while len(rows) > 1 and tall(rows) > tallest:
-        rows = rows[:-1]
-    if tall(rows) > tallest:  # one picture, taller than a page
-        rows = in_rows(parts[:1], tallest / (parts[0].shape[0] * 72 / DPI))
+    if len(parts) == 1:
+        rows = in_rows(parts, tallest / (parts[0].shape[0] * 72 / DPI))
     return rows, tall(rows)
+
+
+def pages(parts, scale=0.78):
+    """The parts, some at a time: as many as fit on a page."""
+    shown = []
+    for part in parts:
+        if shown and shown_rows([*shown[-1], part], scale)[1] <= TALLEST:
+            shown[-1].append(part)
+        else:
+            shown.append([part])
+    return shown
 
 
 def tall(rows):
     return sum(max(h for *_, h in row) for row in rows) + 10 * (len(rows) - 1)
 
 
-def left_out(parts):
-    """How many parts pictures() leaves out."""
-    return len(parts) - sum(map(len, shown_rows(parts)[0]))
-
-
-def pictures(parts, scale=0.78, tallest=590):
-    """Pixels of several pictures at one scale (1: their own size), as many a row as fit, on one page."""
+def pictures(parts, scale=0.78, tallest=TALLEST, shrunk=1.0):
+    """Pixels of several pictures at one scale (1: their own size), as many a row as fit, on one page; shrunk: then smaller by that."""
     rows, height = shown_rows(parts, scale, tallest)
+    rows = [[(part, w * shrunk, h * shrunk) for part, w, h in row] for row in rows]
+    height = tall(rows)
 
     def draw(area):
         y = 0
@@ -244,3 +270,30 @@ def fitting(pixels, widest=1085):
         if max(part.shape[1] for part in parts) <= widest:
             return parts
     return [pixels]
+
+
+def choices(panels, names, base, ordered, xlabel):
+    """A figure by setting: a dot a seed, a line through the means, or a bar at each where settings are no sizes; grey: in use.
+
+    panels: {title: {label: values (settings, seeds)}}; names: of the settings; base: the one in use; ordered: are they sizes?
+    """
+    columns, wide, high = min(3, len(panels)), (ROOM - 12) / 3, 82
+    rows = [list(panels.values())[i:i + columns] for i in range(0, len(panels), columns)]
+    below = [12 * max(len(lines) * (len(lines) > 1) for lines in row) for row in rows]  # each row's legends, where they hide nothing
+    tops = [16 + sum(high + 54 + b for b in below[:i]) for i in range(len(rows))]
+    left = (ROOM - columns * wide) / 2
+
+    def draw(area):
+        for i, (title, lines) in enumerate(panels.items()):
+            ax = area.axes(left + i % columns * (wide + 6) + 32, tops[i // columns], wide - 40, high)
+            at = np.arange(len(names))
+            if base in names:
+                ax.axvspan(names.index(base) - 0.3, names.index(base) + 0.3, color="0.92", zorder=0)
+            for j, (label, values) in enumerate(lines.items()):
+                side = 0 if ordered else 0.3 * (j - (len(lines) - 1) / 2)  # else one would hide the other
+                ax.plot(np.repeat(at + side, values.shape[1]), values.ravel(), "o", markersize=2.5, alpha=0.6, color=COLORS[j])
+                ax.plot(at + side, values.mean(axis=1), "-" if ordered else "_", markersize=12, color=COLORS[j], label=label)
+            ax.set(title=title, xlabel=xlabel, xticks=at, xticklabels=names, xlim=(-0.6, len(names) - 0.4))
+            if len(lines) > 1:
+                ax.legend(loc="upper center", bbox_to_anchor=(0.5, -33 / high), borderaxespad=0, handlelength=1.2, labelspacing=0.2)
+    return tops[-1] + high + 32 + below[-1], draw

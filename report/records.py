@@ -3,12 +3,16 @@
 A figure's spread is, in this order: its standard deviation over seeds, where other seeds' folders were given; what metrics.json
 holds beside it (of metrics.py: over subsets of samples, or a bootstrap); of a share of N drawings, its standard error
 sqrt(p (1 - p) / N); or none. To the spread over seeds of such a share the standard error is added, for all seeds have the same test
-drawings. Two figures whose difference is within sqrt(s_a^2 + s_b^2) are called a tie; within twice that, where one of them is the best of
-several (choices.py).
+drawings.
+
+Two figures whose difference is within r = sqrt(r_a^2 + r_b^2) are called a tie; within 2 r, where one of them is the best of several
+(choices.py). r_a, a figure's reach, is its standard deviation over seeds or subsets, for the figure is a mean of several; but twice
+a standard error (of a share, or by a bootstrap): one alone would put one in three pairs of equal figures apart, two one in twenty.
 """
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +24,9 @@ SAME_OVER_SEEDS = {"seed", "out", "data", "device", "files", "resume", "judges",
 
 
 def number(form, value):
-    """Formatted, with a minus sign in place of a hyphen."""
-    return form.format(value).replace("-", "\u2212")
+    """Formatted, with a minus sign in place of a hyphen, and none before a zero."""
+    text = form.format(value)
+    return text[1:] if re.fullmatch(r"-0(\.0+)?", text) else text.replace("-", "\u2212")
 
 
 class Value(NamedTuple):
@@ -30,9 +35,9 @@ class Value(NamedTuple):
     mean: float = math.nan
     sd: float = math.nan
     n: int = 0
-    of: str = ""  # seeds, subsets or drawings
+    of: str = ""  # seeds, subsets, resamples or drawings
     each: tuple = ()  # the figure of each seed, in the order of the folders
-    error: float = 0.0  # of a share of drawings, over seeds: its standard error, which seeds that share their test drawings do not show
+    error: float = 0.0  # over seeds, of a figure of drawings: its standard error, which seeds that share their test drawings do not show
     drawings: int = 0
 
     @property
@@ -42,6 +47,11 @@ class Value(NamedTuple):
     @property
     def spread_known(self):
         return math.isfinite(self.sd)
+
+    @property
+    def reach(self):
+        """How far chance may carry it in a comparison: twice what is a standard error."""
+        return math.hypot(self.sd * (2 if self.of in ("drawings", "resamples") else 1), 2 * self.error)
 
     def show(self, form="{:.3g}", spread=True):
         """Markup: 0.0158 ± 0.0003; a dash where nothing was measured, and NaN where the run says so."""
@@ -123,56 +133,77 @@ class Runs:
         path = self.out / name / file
         return path if path.exists() else None
 
-    def over_seeds(self, name, *keys, matching=()):
+    def over_seeds(self, name, *keys, matching=(), table="metrics"):
         """[figure] of every folder that has it; matching: entries of the record that have to be as in OUT's (threads, for times)."""
-        mine, found = self.record(name), []
-        for folder in self.folders if mine else ():
-            record = self.load(folder, name, "metrics")
-            if record and all(record.get(key) == mine.get(key) for key in matching):
+        mine, found = self.record(name, table), []
+        for folder in self.folders if isinstance(mine, dict) else ():
+            record = self.load(folder, name, table)
+            if isinstance(record, dict) and all(record.get(key) == mine.get(key) for key in matching):
                 number = dig(record, *keys)
                 found += [] if number is None else [number]
         return found
 
-    def value(self, name, *keys, share_of=0, matching=()):
-        """A figure of OUT/<name>/metrics.json with its spread; share_of: it is a share of so many drawings."""
-        mine = dig(self.record(name) or {}, *keys)
+    def value(self, name, *keys, share_of=0, matching=(), table="metrics"):
+        """A figure of OUT/<name>/<table>.json with its spread; share_of: it is a share of so many drawings."""
+        record = self.record(name, table) or {}
+        mine = dig(record, *keys)
         if mine is None:
             return Value()
-        found = self.over_seeds(name, *keys, matching=matching)
+        found = self.over_seeds(name, *keys, matching=matching, table=table)
         if len(found) > 1:
             mean = float(np.mean(found))
             error = math.sqrt(mean * (1 - mean) / share_of) if share_of and 0 <= mean <= 1 else 0.0
             return Value(mean, float(np.std(found, ddof=1)), len(found), "seeds", tuple(found), error, share_of)
-        beside = dig(self.record(name), *keys[:-1], f"{keys[-1]}_sd")
+        beside = dig(record, *keys[:-1], f"{keys[-1]}_sd")
         if beside is not None:
-            return Value(mine, beside, int((self.record(name).get("config") or {}).get("subsets", 5)), "subsets")
+            whole = dig(record, *keys[:-1], "n") is not None and dig(record, *keys[:-1], "n") == dig(record, *keys[:-1], "total")
+            return Value(mine, beside, int((record.get("config") or {}).get("subsets", 5)), "resamples" if whole else "subsets")
         if share_of and 0 <= mine <= 1:
             return Value(mine, math.sqrt(mine * (1 - mine) / share_of), share_of, "drawings")
         return Value(mine, math.nan, 1)
 
 
-def dig(record, *keys):
-    """A number inside nested dicts, as a float (it may be NaN), or None."""
+def of_others(record):
+    """Names of the rows of files that were named on the command line of metrics.py: other people's, whatever they are called."""
+    return {Path(file).stem for file in (record or {}).get("config", {}).get("files") or ()}
+
+
+def row_value(runs, name, way, key, table="metrics"):
+    """A figure of metrics.py's table; nothing of a model whose own run is not there: its row is of another run, or of a file of others."""
+    ours = runs.has(name) and f"{name} {way}" not in of_others(runs.record("metrics", table))
+    return runs.value("metrics", "rows", f"{name} {way}", key, table=table) if ours else Value()
+
+
+def find(record, *keys):
+    """What stands inside nested dicts and lists, of any kind, or None."""
     for key in keys:
-        if not isinstance(record, dict) or key not in record:
+        inside = isinstance(record, dict) and key in record
+        if not (inside or (isinstance(record, list) and isinstance(key, int) and 0 <= key < len(record))):
             return None
         record = record[key]
+    return record
+
+
+def dig(record, *keys):
+    """A number inside nested dicts and lists, as a float (it may be NaN), or None."""
+    record = find(record, *keys)
     return float(record) if isinstance(record, (int, float)) and not isinstance(record, bool) else None
 
 
 # ---- Sentences --------------------------------------------------------------------------------------------------
 
 def spread_name(value):
-    """What a ± of this figure is, in words."""
-    more = f" with the standard error of a share of {value.drawings:,} cases" if value.error else ""
+    """What a figure's reach is, in words."""
+    more = f" with twice the standard error of {value.drawings:,} cases" if value.error else ""
     return {"seeds": f"standard deviation over {value.n} seeds{more}", "subsets": f"standard deviation over {value.n} subsets of the "
                                                                                   "samples",
-            "drawings": f"standard error of a share of {value.n:,} cases"}.get(value.of, "no spread measured")
+            "resamples": f"twice the standard deviation of {value.n} resamples",
+            "drawings": f"twice the standard error of {value.n:,} cases"}.get(value.of, "no spread measured")
 
 
 def combined(a, b):
-    """Standard deviation of the difference of two independent figures."""
-    return math.hypot(a.sd, b.sd, a.error, b.error)
+    """The reach of the difference of two independent figures."""
+    return math.hypot(a.reach, b.reach)
 
 
 def verdict(a, b, lower=True, times=1):
@@ -203,7 +234,7 @@ def compare(what, name_a, a, name_b, b, form="{:.3g}", lower=True, times=1):
     figures = number(form, first[1].mean), number(form, second[1].mean)
     kinds = dict.fromkeys(spread_name(value) for value in (a, b) if value.of)
     spread = f"{'twice ' * (times == 2)}the spread ({number(form, combined(a, b))}; {' and '.join(kinds)})"
-    verb = "have" if first[0].startswith(("samples", "test drawings", "mixture samples", "prior samples")) else "has"
+    verb = "have" if re.split(r" (?:of|on|from|with|that) ", first[0])[0].endswith(("samples", "drawings", "weights")) else "has"
     if result == "tie":
         how = f": the difference is within {spread}" if a.spread_known and b.spread_known else ""
         return (f"By {what}, {first[0]} and {second[0]} tie, {figures[0]} against "

@@ -8,6 +8,12 @@ SOURCES = {
                       "2015.",
     "odena2016": "A. Odena, V. Dumoulin, C. Olah: Deconvolution and checkerboard artifacts. Distill, 2016.",
     "smith2019": "L. Smith, N. Topin: Super-convergence: very fast training of neural networks using large learning rates. 2019.",
+    "kingma2015": "D. Kingma, J. Ba: Adam: a method for stochastic optimization. ICLR 2015.",
+    "lecun1998": "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. Proc. IEEE 86, "
+                 "1998.",
+    "pang2005": "B. Pang, L. Lee: Seeing stars: exploiting class relationships for sentiment categorization with respect to rating scales. "
+                "ACL 2005.",
+    "karras2024": "T. Karras et al.: Guiding a diffusion model with a bad version of itself. NeurIPS 2024.",
     "tsne2008": "L. van der Maaten, G. Hinton: Visualizing data using t-SNE. JMLR 9, 2008.",
     "rousseeuw1987": "P. Rousseeuw: Silhouettes: a graphical aid to the interpretation and validation of cluster analysis. J. "
                      "Computational and Applied Mathematics 20, 1987.",

@@ -33,6 +33,12 @@ def literal(text):
     return " ".join(str(text).split()).translate(HIDDEN)
 
 
+def column_name(key):
+    """A figure's key in metrics.json as the heading of a column."""
+    words = str(key).replace("_", " ").split()
+    return literal(" ".join(w.upper() if w in ("fid", "psnr", "ssim", "kl", "mse", "pca", "elbo", "mig", "tc") else w for w in words))
+
+
 def size_of(face, size):
     return size * CODE if face == "code" else size
 

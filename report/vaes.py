@@ -6,11 +6,12 @@ import numpy as np
 
 import classifier
 import common
-from report import conditional, plots
+from report import choices, conditional, plots
 from report import text as tx
-from report.autoencoders import architecture, present, settings
+from report.autoencoders import architecture, present
 from report.front import missing, said
-from report.records import Value, compare, dig, verdict
+from report.records import Value, compare, dig, of_others, row_value, verdict
+from report.settings import settings
 
 NAMES = {"rnn_vae": "the recurrent VAE", "conv_vae": "the convolutional VAE"}
 COLUMNS = (("fid", "FID", "{:.1f}"), ("fid_infinity", "FID, $N \\to \\infty$", "{:.1f}"),
@@ -75,10 +76,10 @@ def objective(doc, runs, here):
             doc.text(f"In this run `{name}.py` had other settings: likelihood `{config.get('likelihood')}` (in place of {{equation:bce}}; "
                      f"Rybkin et al. [@rybkin2021]), weight of the KL $\\beta = {config.get('beta', 1.0):g}$.")
     if {*here} == {*NAMES}:
-        doc.text("The two VAEs have the same decoder with the same first weights, and the same objective, optimiser and schedule "
-                 "[@smith2019]; only the encoder differs. " + " and ".join(f"{{table:layers_{n}}}" for n in here) + " have the layers, "
-                                                                                                                    "" + " and ".join(
-                     f"{{table:settings_{n}}}" for n in here) + " the settings.")
+        tables = {kind: " and ".join(f"{{table:{kind}_{n}}}" for n in here) for kind in ("layers", "settings")}
+        doc.text("The two VAEs have the same decoder with the same first weights, and the same objective, optimiser (Adam [@kingma2015]) "
+                 f"and schedule [@smith2019]; only the encoder differs. {tables['layers']} have the layers, {tables['settings']} the "
+                 "settings. " + choices.pointer(runs))
     for name in here:
         architecture(doc, runs, name, tx.literal(NAMES[name].removeprefix("the ").capitalize().replace("vae", "VAE")))
         settings(doc, runs, name)
@@ -93,8 +94,9 @@ def objective(doc, runs, here):
     doc.points([*elbo_comments(runs), *active_comments(runs)])
     for name in here:
         if isinstance(runs.history(name), list):
-            caption = f"The two terms of {{equation:elbo}} during the training of {NAMES[name]}."
-            doc.figure(f"terms_{name}", caption + said(runs.record(name)), *plots.terms(runs.history(name)))
+            caption = f"The two terms of {{equation:elbo}} during the training of {NAMES[name]}. The first epochs may lie above the frame."
+            doc.figure(f"terms_{name}", caption + said(runs.record(name)), *plots.terms(runs.history(name)),
+                       shrink=lambda s, name=name: plots.terms(runs.history(name), height=130 * s))
     missing(doc, *[n for n in NAMES if n not in here])
 
 
@@ -117,19 +119,16 @@ def convergence(doc, runs, here):
         doc.text("No comparison was made: `conv_vae.py` found no finished `rnn_vae.py` with the same settings. `make rnn_vae` and then "
                  "`make conv_vae` make one. {figure:convergence} shows what there is.")
     if histories:
+        curves = {f"{n}.py": history for n, history in histories.items()}
+        level = math.nan if level is None else level
         doc.figure("convergence", "Validation objective (negative ELBO) of the VAEs, by epoch and by second of training; a dot where a "
-                   "curve first reaches the dotted level." + said(*map(runs.record, histories)),
-                   *plots.convergence({f"{n}.py": h for n, h in histories.items()}, math.nan if level is None else level))
+                   "curve first reaches the dotted level. The first epochs may lie above the frame." + said(*map(runs.record, histories)),
+                   *plots.convergence(curves, level), shrink=lambda s: plots.convergence(curves, level, height=170 * s))
     doc.points(convergence_comments(runs))
     missing(doc, *[n for n in NAMES if n not in here])
 
 
 # ---- II.3 ------------------------------------------------------------------------------------------------------
-
-def row_value(runs, name, way, key):
-    """A figure of metrics.py's table; nothing of a model whose own run is not there: its row is of another run."""
-    return Value() if not runs.has(name) else runs.value("metrics", "rows", f"{name} {way}", key)
-
 
 def quality_comments(runs):
     """FID, KID, IS, precision, recall of the two VAEs; prior against mixture; how far from the floor."""
@@ -172,21 +171,24 @@ def copies_comments(runs):
     for name, label in {**NAMES, "cvae": "the conditional VAE"}.items():
         value = row_value(runs, name, "samples", "novelty")
         if value.known:
-            near = value.mean < 0.5
-            yield (f"Prior samples of {label} are {value.show('{:.2f}')} times as far from the nearest training drawing as test drawings"
-                   + (" are: they are close to copies." if near else " are: they are no copies.")) if near or value.mean > 0.8 else None
+            said = ("half of them, or more, are close to copies" if value.mean < 0.5 else
+                    "so the median sample is no copy, which says nothing of single ones" if value.mean > 0.8 else "")
+            yield (f"At the median, prior samples of {label} are {value.show('{:.2f}')} times as far from the nearest training drawing as "
+                   f"test drawings are: {said}.") if said else None
 
 
-def row_name(row):
+def row_name(row, others=()):
+    """Markup; others: names of rows that are files of others, which may be named like our own models."""
     name, _, way = row.partition(" ")
-    return f"`{name}`, {WAYS[way]}" if way in WAYS else tx.literal(row)
+    return f"others: {tx.literal(row)}" if row in others else f"`{name}`, {WAYS[way]}" if way in WAYS else tx.literal(row)
 
 
 def ordered_rows(runs, record):
-    """Reconstructions last; without rows of models whose own run is not there."""
+    """Reconstructions, then files of others, last; without rows of models whose own run is not there."""
+    others = of_others(record)
     rows = [name for name, row in (record.get("rows") or {}).items() if isinstance(row, dict)
-            and (name.partition(" ")[2] not in WAYS or runs.has(name.partition(" ")[0]))]
-    return sorted(rows, key=lambda name: name.partition(" ")[2] == "reconstructions")
+            and (name in others or name.partition(" ")[2] not in WAYS or runs.has(name.partition(" ")[0]))]
+    return sorted(rows, key=lambda name: 2 * (name in others) or name.partition(" ")[2] == "reconstructions")
 
 
 def quality(doc, runs, here):
@@ -227,23 +229,25 @@ def quality(doc, runs, here):
              "[@kynkaanniemi2019]. Diversity is the mean squared pixel distance of two samples, novelty the median distance to the "
              "nearest training drawing, both divided by what real drawings have: there 1 is what is real, not the best. FID and KID are "
              "best at 0, IS at 5. *Real training drawings* are the floor: what other real drawings score.")
-    names = ordered_rows(runs, record)
+    names, others = ordered_rows(runs, record), of_others(record)
+    named = " *Others*: files that were named on the command line, of other people's models." if others & {*names} else ""
     for key, columns, caption in (("quality", COLUMNS[:4], "Distances and inception score"),
                                   ("diversity", COLUMNS[4:], "Precision, recall, diversity and novelty")):
-        rows = [[row_name(name), *(runs.value("metrics", "rows", name, column).show(form) for column, _, form in columns)]
+        rows = [[row_name(name, others), *(runs.value("metrics", "rows", name, column).show(form) for column, _, form in columns)]
                 for name in names]
         sample = runs.value("metrics", "rows", names[0], "fid") if names else Value()
         ns = sorted({row["n"] for row in record["rows"].values() if "n" in row})
         doc.table(key, f"{caption} of sample sets, {' or '.join(str(n) for n in ns)} drawings at a time; ± is the "
                   + {"seeds": "standard deviation over seeds, or, in rows that one seed alone has, over subsets.",
                      "subsets": "standard deviation over subsets, or of resamples where there is one subset.", "": ""}.get(sample.of, "")
-                  + said(record), ["drawings", *(label for _, label, _ in columns)], rows, "l" + "r" * len(columns), 8.0)
+                  + named + said(record), ["drawings", *(label for _, label, _ in columns)], rows, "l" + "r" * len(columns), 8.0)
     doc.text("{table:quality} and {table:diversity} have the figures, {figure:fid} the distances.")
-    plotted = {row_name(n).replace("`", ""): runs.value("metrics", "rows", n, "fid") for n in names}
+    plotted = {row_name(n, others).replace("`", ""): runs.value("metrics", "rows", n, "fid") for n in names}
     plotted = {name: value for name, value in plotted.items() if value.known}
     scores = [runs.value("metrics", "rows", n, "inception_score") for n in names if runs.value("metrics", "rows", n, "fid").known]
     if plotted:
-        colors = {name: "0.6" if "," not in name or "reconstructions" in name else common.COLORS[0] for name in plotted}
+        grey = {name for name in plotted if "," not in name or "reconstructions" in name or name.startswith("others: ")}
+        colors = {name: "0.6" if name in grey else common.COLORS[0] for name in plotted}
         doc.figure("fid", "FID on a logarithmic scale, 0 is best, and inception score, 5 is best, with spreads. Grey: rows for "
                    "orientation, reconstructions, files of others." + said(record), *plots.bars(
                        colors, [v.mean for v in plotted.values()], [np.nan_to_num(v.sd) for v in plotted.values()], "FID", log=True,
