@@ -69,7 +69,7 @@ class Config(common.Settings):
     width: int = 16  # channels after the first layer: -ELBO 224, 219, 218 with 8, 16, 32; twice as many cost three times the time
     likelihood: Literal["bernoulli", "sigma", "unit"] = "bernoulli"  # (5); measured consequences above
     temperature: float = 0.33  # T in (7), for bernoulli: samples' pixel variance is then about that of real drawings
-    beta: float = 1.0  # weight of the KL; above 1 a looser bound, below 1 none; FID 91, 93, 108, 128 with 0.25, 1, 2, 4
+    beta: float = 1.0  # weight of the KL; above 1 a looser bound, below 1 none
     components: int = 40  # Gaussians of the mixture that is fitted to the training codes; 10 would fit new codes best (docs/settings.md)
     steps: int = 3000  # weight updates; fixed, so that 3,000 and 20,000 drawings take the same time
     epochs: int = 0  # passes over the training drawings; 0: as many as `steps` needs
