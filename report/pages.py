@@ -4,6 +4,7 @@ Each block knows its height, can draw itself at a height of a page, and says whe
 inch; y grows downwards from the page's top. Every page keeps a record of what was put where, for the tests.
 """
 
+import re
 from dataclasses import dataclass
 
 import matplotlib
@@ -218,7 +219,8 @@ class Table:
         while n < len(self.rows) - 2 and used + self.row_height(self.rows[n]) + 8 <= room:
             used += self.row_height(self.rows[n])
             n += 1
-        again = [[(0.0, "italic", "The table above, continued.")]]
+        number = re.match(r"Table\s+\d+", tx.plain(self.caption[0], SMALL))  # a figure may stand between its parts
+        again = [[(0.0, "italic", f"{number[0] if number else 'The table above'}, continued.")]]
         return (Table(self.caption, self.header, self.rows[:n], self.columns, self.size),
                 Table(again, self.header, self.rows[n:], self.columns, self.size, self.breaks))
 
