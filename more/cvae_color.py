@@ -338,10 +338,10 @@ def main(cfg):
         c = {name: torch.tensor(record["c"]) for name, record in results[kind]["conditions"].items()}
         rest = torch.cat([c["0.000"], c["sum"], *(c[name][:1] for name in ("zero", "random", "far"))]).repeat_interleave(9, dim=0)
         way = torch.stack(list(c.values())[:9], dim=1).flatten(0, 1)  # nine for each pair
-        names[f"{kind}: one z, to the next"] = [f"{a} to {b}" for a, b in zip(short, short[1:] + short[:1])]
+        names[f"{kind}: a row is one z, to the next"] = [f"{a} to {b}" for a, b in zip(short, short[1:] + short[:1])]
         names[f"{kind}: a column is one z"] = [*short, *(f"sum with {b}" for b in short[1:] + short[:1]), "zero", "random", "5 c"]
         shown[f"{kind}: a column is one z"] = decode(cfg, network, z.repeat(len(rest) // 9, 1), rest, device)
-        shown[f"{kind}: one z, to the next"] = decode(cfg, network, z[:1].repeat(len(way), 1), way, device)
+        shown[f"{kind}: a row is one z, to the next"] = decode(cfg, network, z[:len(way) // 9].repeat_interleave(9, dim=0), way, device)
     charts.plot_samples(cfg, folder / "conditions.png", shown, data.source, 9, names)
     common.finish(cfg, folder, data.source, device, model, history[-1]["seconds"], kept=kept, kinds=results, **figures)
 
