@@ -59,13 +59,13 @@ class Document:
         return re.sub(r"\[(@[^\]]+)\]", cite, re.sub(r"\{(figure|table|equation):[^}]+\}", refer, markup))
 
     def heading(self, number, title, level=2, toc=True, page=True):
-        """Level 1 begins a page unless much of one is left, or told not to; no figure drifts past a heading."""
+        """Level 1 begins a page unless much of one is left, or told not to; no figure drifts past it, nor past two others."""
         size = {1: 17.0, 2: 13.0, 3: 10.5}[level]
         entry = len(self.entries) if toc else -1
         if toc:
             self.entries.append([level, number, title, 0])
         markup = " ".join(f"**{word}**" for word in f"{number} {title}".split())
-        self.items.append(lambda: ("chapter",) if level == 1 and page else ("flush",))
+        self.items.append(lambda: ("chapter",) if level == 1 and page else ("flush",) if level == 1 else ("section",))
         self.items.append(lambda: Lines(tx.lines(markup, size, ROOM, justify=False), size, size * 1.25, {1: 22, 2: 15, 3: 9}[level],
                                         with_next=True, entry=entry))
 
@@ -115,20 +115,23 @@ class Document:
 
     def paginate(self, blocks):
         """[[(block, y)] a page]: each block where it goes."""
-        pages, y, waiting = [[]], TOP, []
+        pages, y, waiting, late = [[]], TOP, [], False  # late: what waits has drifted past a heading
 
         def turn():
-            nonlocal y
+            nonlocal y, late
             pages.append([])
-            y = TOP
-            while waiting and (y == TOP or y + waiting[0].above + waiting[0].height() <= FOOT):
-                block = waiting.pop(0)
-                if hasattr(block, "split") and y == TOP and y + block.height() > FOOT:
-                    first, rest = block.split(FOOT - y)
-                    put(first)
-                    waiting.insert(0, rest)
-                    return turn()
-                put(block)
+            y, late = TOP, late and len(waiting) > 1
+            for block in list(waiting):
+                if any(type(other) is type(block) for other in waiting[:waiting.index(block)]):
+                    continue  # figures keep their order, and tables theirs
+                if y == TOP or y + block.above + block.height() <= FOOT:
+                    waiting.remove(block)
+                    if hasattr(block, "split") and y == TOP and y + block.height() > FOOT:
+                        first, rest = block.split(FOOT - y)
+                        put(first)
+                        waiting.insert(0, rest)
+                        return turn()
+                    put(block)
 
         def put(block):
             nonlocal y
@@ -143,13 +146,14 @@ class Document:
                 continue
             block = queue.pop(0)
             if isinstance(block, tuple):
-                while waiting:
+                late = bool(waiting) and block[0] == "section" and not late and y < TOP + 0.7 * (FOOT - TOP)
+                while waiting and not late:
                     turn()
                 if pages[-1] and (block[0] == "page" or (block[0] == "chapter" and y > TOP + 0.42 * (FOOT - TOP))):
                     turn()
                 continue
             gap, room = (block.above if y > TOP else 0), FOOT - y
-            ahead = any(type(other) is type(block) for other in waiting)  # figures keep their order, and tables theirs
+            ahead = any(type(other) is type(block) for other in waiting)
             if isinstance(block, Float) and not ahead and gap + block.height() > room:
                 block = block.fitted(room - gap) or block
             need = gap + block.least()

@@ -689,6 +689,31 @@ def test_tables_pass_a_waiting_figure_and_keep_their_order():
     assert "one" in str(at[0]) and "two" in str(at[1])
 
 
+def test_a_figure_may_drift_past_one_heading_and_no_further():
+    def heading(level):
+        return lambda doc: doc.heading("1", "title", level)
+
+    def kinds(*adds):
+        return [[f"{block.size:g}" if kind == "Lines" and block.with_next else kind for kind, block, _ in page] for page in placed(*adds)]
+
+    big = picture("big", 500)
+    assert kinds(lines(25), big, heading(2), lines(30)) == [["Lines", "13", "Lines"], ["Float", "Lines"]]  # the next section fills the page
+    assert kinds(lines(25), big, heading(2), lines(4), heading(2), lines(4)) == [["Lines", "13", "Lines"], ["Float", "13", "Lines"]]
+    assert kinds(lines(25), big, heading(1), lines(4)) == [["Lines"], ["Float"], ["17", "Lines"]]  # a chapter has its own figures
+    assert kinds(lines(40), big, heading(2), lines(4)) == [["Lines"], ["Float", "13", "Lines"]]  # little is left of the page
+
+
+def test_what_waits_fills_the_page_in_which_the_next_figure_finds_no_room():
+    def table(doc):
+        doc.table("t", "t", ["x", "y"], [["a", "b"]] * 12, "ll")
+
+    pages = placed(lines(40), picture("a", 420), table, picture("b", 500))
+    assert [[kind for kind, *_ in page] for page in pages] == [["Lines"], ["Float", "Table"], ["Float"]]
+    pages = placed(lines(40), picture("a", 300), picture("b", 640), picture("c", 90), table)
+    assert [[block.tall if kind == "Float" else kind for kind, block, _ in page] for page in pages] == [
+        ["Lines"], [300, "Table"], [640], [90]]  # c would find room below the table, but b comes first
+
+
 def test_a_table_that_may_break_fills_the_page_and_goes_on_on_the_next():
     pages = placed(lines(40), lambda doc: doc.table("t", "t", ["x", "y"], [["a", str(i)] for i in range(25)], "ll", breaks=True))
     parts = [block for page in pages for kind, block, _ in page if kind == "Table"]
