@@ -278,7 +278,7 @@ lint: $(TOOLS)
 
 test: lint
 # two processes with a thread each: half the time of one process with two threads
-	OMP_NUM_THREADS=1 $(PY) -m pytest -c tests/pytest.ini --rootdir . -n 2 --dist loadfile tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -c tests/pytest.ini --rootdir . -n 2 --dist loadfile --no-loadscope-reorder tests
 
 check: $(VENV)
 	$(PY) tests/check.py --out $(OUT)
