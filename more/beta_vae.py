@@ -32,9 +32,9 @@ MIG cannot see a factor that nobody named, or that many latents share (0), nor t
 What fails. Small beta: samples from N(0, I) fall where q(z) is not. Large beta: few latents are left, and all drawings blur into one. I(x;
 z) is at most ln N = 8.3; what KL has above that is booked as TC, though it sharpens x_hat: then read (10), to which dead latents add 0.
 Papers: Higgins et al. 2017 for (4); Chen et al. 2018, equation 2 for (9), section 4 for (11); Hoffman and Johnson 2016 for (8).
-Run:    python -m more.beta_vae --data DATA --out OUT [--grey] [--betas 1,4]      (or: make beta_vae)
+Run:    python -m more.beta_vae --data DATA --out OUT [--grey] [--betas 1,4] [--resume]      (or: make beta_vae)
 Writes: OUT/beta_vae/ (beta_vae_grey/) history.json, metrics.json; of --beta weights.pt, samples.npy; pictures betas, correlation,
-        traversals, interpolation, samples, curves; with --sweep sweep.json, .md, .png
+        traversals, interpolation, samples, curves; while it runs checkpoint-BETA.pt; with --sweep sweep.json, .md, .png
 Result: seed 0, one thread, 18 minutes: with beta 0.25, 1, 4, 8, 32 R is 413, 430, 536, 592, 714 nats, KL 63, 42, 15, 7.2, 0.2; FID 76, 73,
         86, 98, 128 (conv_vae.py's, 3,000 updates: 42.5); (10) 1.48, 0.47, 0.17, 0.09, 0.04, its floor; active latents 24, 24, 20, 11, 2;
         MIG 0.07, 0.04, 0.05, 0.13, 0.01, turned at random 0.03, 0.02, 0.02, 0.03, 0.03: most alignment at beta 8, most of it hue (0.25).
@@ -52,7 +52,7 @@ import torch.nn.functional as F
 from scipy.stats import entropy
 
 import common
-from more import charts, color
+from more import charts, checkpoint, color
 from more.score import Judge
 from more.sweep import sweep
 
@@ -74,6 +74,8 @@ class Config(color.Settings):
     lr: float = 2e-3  # highest learning rate of the one-cycle schedule
     shift: int = 4  # pixels by up to which images are moved: position is one of the factors
     mirror: float = 0.5  # share of training images that are mirrored: of digits 0
+    save_every: int = 15  # epochs between checkpoints
+    resume: bool = False  # continue a run that was interrupted
     sweep: bool = False  # other settings at beta = 1 and 4, 600 updates each, instead of a run
     MAY_BE_ZERO = common.Settings.MAY_BE_ZERO - {"beta"}
 
@@ -154,16 +156,18 @@ def kl_divergence(mu, logvar):
 
 # ---- 4. Training ------------------------------------------------------------------------------------
 
-def train(cfg, data, device):
-    """The whole loop, for one beta; returns the model and its history, one record an epoch."""
+def train(cfg, data, device, path):
+    """The whole loop, for one beta; returns (model, history). Saves itself to path every few epochs and at the end; --resume continues."""
     torch.manual_seed(cfg.seed)  # for each beta anew: the same first weights, and the same eps
     model, x_train = VAE(cfg.latent_dim, cfg.width, *data.x_train.shape[1:3]).to(device), torch.from_numpy(data.x_train)
     per_epoch = max(1, len(x_train) // cfg.batch_size)  # updates; images that fill no batch are left out until the next shuffle
     epochs = cfg.epochs or max(1, round(cfg.steps / per_epoch))
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, total_steps=max(11, epochs * per_epoch), pct_start=0.1)
-    data_rng, history, begin = torch.Generator().manual_seed(cfg.seed), [], time.time()  # its own: nothing else changes the order
-    for epoch in range(1, epochs + 1):
+    data_rng, states = torch.Generator().manual_seed(cfg.seed), [model, optimizer, schedule]  # its own: nothing else changes the order
+    kept = checkpoint.load(path, cfg, __file__, [data_rng], states)
+    history, begin = kept["history"], time.time() - kept["seconds"]
+    for epoch in range(kept["epoch"] + 1, epochs + 1):
         model.train()
         x_epoch = common.augment(x_train, data_rng, cfg.shift, cfg.mirror)  # moved and mirrored anew each epoch
         order, total = torch.randperm(len(x_train), generator=data_rng)[:per_epoch * cfg.batch_size], np.zeros(2)
@@ -181,11 +185,13 @@ def train(cfg, data, device):
             total += np.array([r.item(), kl.item()]) * len(x)
         val = evaluate(cfg, model, data.x_val, device)
         history.append({"beta": cfg.beta, "epoch": epoch, "seconds": time.time() - begin})
-        for name, (r, kl) in (("train", total / len(order)), ("val", (val["reconstruction"], val["kl"]))):
+        for name, (r, kl) in (("train", (total / len(order)).tolist()), ("val", (val["reconstruction"], val["kl"]))):
             history[-1] |= {f"{name}_reconstruction": r, f"{name}_kl": kl, f"{name}_objective": r + cfg.beta * kl}
         print("beta {beta:5g}  epoch {epoch:3d}/{0}  step {1:4d}  nats, R + KL: train {train_reconstruction:7.1f} + {train_kl:5.1f}  "
               "validation {val_reconstruction:7.1f} + {val_kl:5.1f}  {seconds:6.1f} s, {2:.0f} left of this beta".format(
                   epochs, epoch * per_epoch, (time.time() - begin) * (epochs / epoch - 1), **history[-1]), flush=True)
+        if cfg.save_every <= epochs and (epoch % cfg.save_every == 0 or epoch == epochs):  # at the end, too: no beta is trained twice
+            checkpoint.save(path, cfg, __file__, [data_rng], states, epoch, epoch * per_epoch, time.time() - begin, history)
     return model, history
 
 
@@ -282,14 +288,6 @@ def moved(z, latent, n=9):
     return z
 
 
-def plot_betas(cfg, path, rows, source):
-    panels = {"Reconstruction (5)": ("nats", {"": "test_reconstruction"}), "FID of samples": ("FID", {"(7)": "fid", "T = 1": "fid_x_hat"}),
-              "KL, its parts (9)": ("nats", {"KL": "known_kl", "I(x; z)": "information", "TC": "total_correlation", "D": "dimension_kl"}),
-              "Linear part of TC (10)": ("nats", {"z": "gaussian_tc"}), "Latents with KL > 0.01": (f"of {cfg.latent_dim}", {
-                  "test": "active_latents"}), "MIG (11)": ("share of H(v)", {"z": "mig", "z turned at random": "mig_turned"})}
-    charts.plot_lines(cfg, path, panels, rows, "beta", source, log_x=True, rows=2)
-
-
 def plot_latents(cfg, folder, runs, image, source, device):
     """Correlations, and a row of drawings a latent from the code of image (1, C, H, H); beside it the factor that it knows best."""
     rows = 2 if len(runs) % 2 == 0 else 1
@@ -303,8 +301,7 @@ def plot_latents(cfg, folder, runs, image, source, device):
         names = [f"{row['test_kl_per_latent'][k]:.1f} nats; {name} {share:.0%}" for k, (share, name) in zip(order, best)]
         codes = torch.cat([moved(evaluate(cfg, model, image, device)["mu"], k) for k in order[:8]])
         common.show_grid(grid, decode(cfg, model, codes, device) / 255, 9, f"beta {row['beta']:g}: one z_l, -2.5 to 2.5", names)
-    common.save_figure(cfg, folder / "correlation.png", fig, source)
-    common.save_figure(cfg, folder / "traversals.png", wide, source)
+    common.save_figure(cfg, folder / "correlation.png", fig, source), common.save_figure(cfg, folder / "traversals.png", wide, source)
 
 
 # ---- 7. Main ----------------------------------------------------------------------------------------
@@ -317,7 +314,7 @@ def main(cfg):
     judge, known, n = Judge(cfg, data, device), known_factors(cfg, data), 100 if cfg.quick else 5000
     folder = common.start(cfg, "beta_vae" + "_grey" * cfg.grey, "sweep" if cfg.sweep else "metrics")
     def run(c, name=""):
-        model, history = train(c, data, device)
+        model, history = train(c, data, device, folder / f"checkpoint-{c.beta:g}.pt")
         prior = torch.randn(n, c.latent_dim, generator=torch.Generator().manual_seed(cfg.seed + 3))
         row = measure(c, model, data, known, judge, prior, device) | {"val_objective": history[-1]["val_objective"]}
         print("beta {beta:g}: test {test_reconstruction:.1f} + {test_kl:.1f} nats; FID {fid:.1f}; {active_latents} latents active; "
@@ -333,16 +330,20 @@ def main(cfg):
     lines = {"the z_l with most KL, -2.5 to 2.5; a drawing a row": decode(cfg, models[at], moved(z, order[0]), device),
              "the two with most KL": decode(cfg, models[at], moved(moved(z[:1], order[1 % len(order)]), order[0]), device)}
     common.save(folder / "history.json", [record for history in histories for record in history])
-    common.save(folder / "weights.pt", models[at])
-    common.save(folder / "samples.npy", samples[cfg.beta])
+    common.save(folder / "weights.pt", models[at]), common.save(folder / "samples.npy", samples[cfg.beta])
     common.plot_curves(cfg, folder / "curves.png", histories[at], data.source, f"Beta-VAE, beta {cfg.beta:g}", "nats an image",
                        left={"objective": "objective", "reconstruction": "reconstruction"}, right={"kl": "KL"})
-    plot_betas(cfg, folder / "betas.png", rows, data.source)
+    panels = {"Reconstruction (5)": ("nats", {"": "test_reconstruction"}), "FID of samples": ("FID", {"(7)": "fid", "T = 1": "fid_x_hat"}),
+              "KL, its parts (9)": ("nats", {"KL": "known_kl", "I(x; z)": "information", "TC": "total_correlation", "D": "dimension_kl"}),
+              "Linear part of TC (10)": ("nats", {"z": "gaussian_tc"}), "Latents with KL > 0.01": (f"of {cfg.latent_dim}", {
+                  "test": "active_latents"}), "MIG (11)": ("share of H(v)", {"z": "mig", "z turned at random": "mig_turned"})}
+    charts.plot_lines(cfg, folder / "betas.png", panels, rows, "beta", data.source, log_x=True, rows=2)
     plot_latents(cfg, folder, list(zip(rows, models)), data.x_test[:1], data.source, device)
     charts.plot_samples(cfg, folder / "interpolation.png", lines, data.source, columns=9)
     charts.plot_samples(cfg, folder / "samples.png", {f"beta {b:g}": images[:84] for b, images in samples.items()}, data.source)
     common.finish(cfg, folder, data.source, device, models[at], sum(history[-1]["seconds"] for history in histories), rows=rows,
                   **{key: value for key, value in rows[at].items() if key != "correlation"})
+    checkpoint.forget(folder)
 
 
 if __name__ == "__main__":

@@ -342,7 +342,7 @@ def main(cfg):
     charts.plot_lines(cfg, folder / "guidance.png", {"How good": ("FID", {"FID": "fid"}), "What was asked for?": ("share, ratio", {
         "recognised as asked": "accuracy", "diversity within a category": "diversity"})}, figures["guidance"], "guidance", data.source)
     common.finish(cfg, folder, data.source, device, net, history[-1]["seconds"], **figures)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    checkpoint.forget(folder)
 
 
 if __name__ == "__main__":

@@ -296,7 +296,7 @@ def main(cfg):
         history, "epoch", data.source)
     common.finish(cfg, folder, data.source, device, mean, history[-1]["seconds"], parameters_discriminator=sum(
         p.numel() for p in d.parameters()), **figures)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    checkpoint.forget(folder)
 
 
 if __name__ == "__main__":

@@ -53,3 +53,9 @@ def load(path, cfg, script, generators, states):
     torch.set_rng_state(kept["global"])
     print(f"continuing after {kept['progress']['epoch']} epochs")
     return kept["progress"]
+
+
+def forget(folder):
+    """Once the results are written, nothing is to be continued."""
+    for path in folder.glob("checkpoint*.pt"):
+        path.unlink()

@@ -343,7 +343,7 @@ def main(cfg):
     charts.plot_denoising(cfg, folder / "denoising.png", path, data.source)
     charts.plot_samplers(cfg, folder / "steps.png", figures["samplers"], data.source)
     common.finish(cfg, folder, data.source, device, net, history[-1]["seconds"], **figures)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    checkpoint.forget(folder)
 
 
 if __name__ == "__main__":

@@ -343,7 +343,7 @@ def main(cfg):
         "G alone, D stands still; updates": [str(row["updates"]) for row in figures["collapse"]]})
     common.finish(cfg, folder, data.source, device, mean, history[-1]["seconds"], parameters_discriminator=sum(
         p.numel() for p in d.parameters()), **figures)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    checkpoint.forget(folder)
 
 
 if __name__ == "__main__":

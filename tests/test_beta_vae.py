@@ -207,7 +207,7 @@ def test_moved_changes_one_coordinate_only():
 def small(doodles, tmp_path, beta):
     cfg = settings(doodles, tmp_path, "--grey", "--epochs", "12", "--latent-dim", "6", "--batch-size", "64")
     data = color.load(cfg)
-    model, history = beta_vae.train(replace(cfg, beta=beta), data, CPU)
+    model, history = beta_vae.train(replace(cfg, beta=beta), data, CPU, tmp_path / "none.pt")
     return model, history, beta_vae.evaluate(cfg, model, data.x_test, CPU)
 
 
@@ -232,7 +232,7 @@ def test_runs_start_from_the_same_weights_and_see_the_same_noise(doodles, tmp_pa
     cfg = settings(doodles, tmp_path, "--grey", "--epochs", "1")
     data = color.load(cfg)
     for current in (0.25, 8.0):  # forward reads it
-        beta_vae.train(replace(cfg, beta=current), data, CPU)
+        beta_vae.train(replace(cfg, beta=current), data, CPU, tmp_path / "none.pt")
     assert len(seen) == 2 and all(torch.equal(a, b) for a, b in zip(*seen.values()))
 
 

@@ -764,14 +764,14 @@ def test_metrics_scores_grey_and_colour_in_tables_of_their_own(drawn, doodles):
     assert "accuracy" in rows["color samples_cvae"] and (out / "metrics" / "color.png").exists()
 
 
-@pytest.mark.parametrize("name, word", [(name, "epoch   3") for name in ("ddpm", "cgan")])
+@pytest.mark.parametrize("name, word", [("ddpm", "epoch   3"), ("cgan", "epoch   3"), ("beta_vae", "beta     1  epoch   3")])
 def test_a_killed_run_continues_to_the_same_bits(name, word, judged, doodles, tmp_path):
     outs = [tmp_path / "whole", tmp_path / "killed"]
     for out in outs:
         out.mkdir()
         (out / "classifier").symlink_to(judged / "classifier")
     flags = ["--grey", "--quick", "--data", str(doodles), "--width", "8", "--epochs", "5", "--save-every", "2"]
-    flags += ["--sample-steps", "3"] if "ddpm" in name else []
+    flags += {"ddpm": ["--sample-steps", "3"], "beta_vae": ["--betas", "0.5,1"]}.get(name, [])
     done = module(name, *flags, "--out", outs[0])
     assert done.returncode == 0, done.stderr
     process = subprocess.Popen([sys.executable, "-m", f"more.{name}", *flags, "--out", str(outs[1])], cwd=ROOT, stdout=subprocess.PIPE,
@@ -782,9 +782,12 @@ def test_a_killed_run_continues_to_the_same_bits(name, word, judged, doodles, tm
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     folder = f"{name}_grey"
-    assert (outs[1] / folder / "checkpoint.pt").exists() and not (outs[1] / folder / "metrics.json").exists()
+    assert len(list((outs[1] / folder).glob("checkpoint*.pt"))) == (2 if name == "beta_vae" else 1)
+    assert not (outs[1] / folder / "metrics.json").exists()
     done = module(name, *flags, "--resume", "--out", outs[1])
     assert done.returncode == 0 and "continuing after 2 epochs" in done.stdout, done.stderr
+    assert name != "beta_vae" or "continuing after 5 epochs" in done.stdout and "beta   0.5  epoch" not in done.stdout  # that one was done
+    assert not list((outs[1] / folder).glob("checkpoint*.pt"))
     first, second = (torch.load(out / folder / "weights.pt", weights_only=True) for out in outs)
     assert set(first) == set(second) and all(torch.equal(first[key], second[key]) for key in first)
     np.testing.assert_array_equal(*(np.load(out / folder / "samples.npy") for out in outs))

@@ -73,7 +73,7 @@ def test_colour_paints_trains_a_judge_and_ends_with_the_table(project, doodles):
     first = order.index("more.color")
     assert {"conv_vae.py", "cvae.py"} <= set(order[:first]) and "--data out_c/color --out out_c/color" in lines[first + 1]
     assert set(order[first + 2:-1]) == PAINTED and all(
-        ("--resume" in line) == bool(re.search("gan|ddpm", line)) and "--grey" not in line for line in lines[first + 2:-1])
+        ("--resume" in line) == bool(re.search("gan|ddpm|beta_vae", line)) and "--grey" not in line for line in lines[first + 2:-1])
     assert "--judges out_c/color --table color" in lines[-1]
     done = make(project, "-n", "grey", "OUT=out_c", f"DATA={doodles}", f"PY={sys.executable}")
     assert {m[1] for m in re.finditer(r"more\.(\w+) .*--grey", done.stdout)} == {name.removeprefix("more.") for name in PAINTED}
