@@ -103,9 +103,12 @@ book: | $(BOOK)
 
 scratch: $(foreach s,$(SCRATCH),$(OUT)/$(s)/metrics.json)
 
-colour: $(foreach s,$(PAINTED),$(OUT)/$(s)/metrics.json) $(COLOR_TABLE)
+# the longest first: with -j2 none is then left to run alone at the end
+LONGEST    := ddpm cgan cddpm beta_vae gan
 
-grey: $(foreach s,$(GREY),$(OUT)/$(s)/metrics.json) $(TARGETS)
+colour: $(foreach s,$(LONGEST) $(PAINTED),$(OUT)/$(s)/metrics.json) $(COLOR_TABLE)
+
+grey: $(foreach s,$(addsuffix _grey,$(LONGEST)) $(GREY),$(OUT)/$(s)/metrics.json) $(TARGETS)
 	$(call RUN,metrics)
 
 sequences: $(foreach s,$(DIGITS) $(TEXTS),$(OUT)/$(s)/metrics.json) $(DRAWN)
@@ -202,7 +205,7 @@ $(COLOR_JUDGE): classifier.py $(OUT)/color/metrics.json
 	$(PY) classifier.py --data $(OUT)/color --out $(OUT)/color --seed $(SEED) $(QUICK) --device $(DEVICE)
 
 # the long ones go on, after an interruption, where they last saved themselves
-RESUME      = $(if $(filter gan cgan ddpm cddpm,$(1)),--resume)
+RESUME      = $(if $(filter beta_vae gan cgan ddpm cddpm,$(1)),--resume)
 
 PARTS       = more/color.py more/score.py more/charts.py more/sweep.py more/checkpoint.py
 
