@@ -1,8 +1,8 @@
 """What every script needs and no model is about: settings, data, seeds, files, pictures.
 
-A reader of a model file need not open this one: no model, loss or score is computed here; only augment(),
-which moves and mirrors, touches what a model sees. torch is imported inside the functions that use it, so
-that a script without torch can use the rest.
+A reader of a model file need not open this one: no model, loss or score is computed here. What a model
+sees is read and checked here (pixels in [0, 1]), split, and moved and mirrored by augment(). torch is
+imported inside the functions that use it, so that a script without torch can use the rest.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def parse(Config, argv=None):
         if field.type in (int, float):
             limits = Config if issubclass(Config, Settings) else Settings
             value, zero = given[field.name], field.default == 0 or field.name in limits.MAY_BE_ZERO
-            most = limits.AT_MOST.get(field.name, 2 ** 32 - 1)  # a larger seed is refused by numpy
+            most = limits.AT_MOST.get(field.name, 2 ** 32 - 1)  # a larger seed is refused by scikit-learn
             require(value <= most and (value > 0 or (zero and value == 0)), "--" + field.name.replace("_", "-"), value,  # so is NaN
                     "a positive number" + " or 0" * zero + f", up to {most}", "--help says what it means")
     if given.get("quick") and given.get("epochs") == 0:
@@ -101,7 +101,7 @@ def run(main, Config):
     try:
         main(parse(Config))
     except InputError as error:
-        sys.exit(print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr) or 2)
+        sys.exit(print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr) or 2)  # print returns None: it exits with 2
     except KeyboardInterrupt:
         sys.exit(print("\ninterrupted: run it again; make does so by itself where there is no metrics.json", file=sys.stderr) or 130)
 
@@ -122,12 +122,12 @@ class Data(typing.NamedTuple):
 
 
 def load_npy(path):
-    """The array of an .npy file. Raises InputError; an array of objects is one: a pickle could run code."""
+    """The array of an .npy file. Raises InputError, also for an array of objects: its pickle could run code."""
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
         problem = "no such file"
-    except Exception as error:  # of a damaged file numpy lets through what zipfile, tokenize or the memory raise
+    except Exception as error:  # a damaged file may raise anything: numpy passes on what its parts raise
         problem = f"no plain .npy file ({(str(error).splitlines() or [type(error).__name__])[0][:80]})"
     raise InputError(f"{path}: found {problem}, expected an array written by np.save; check --data, or run 'make data'")
 
@@ -169,7 +169,7 @@ def read_set(folder, name, color=False, classes=CLASSES):
 
 
 def read_source(folder):
-    """DATA/source.json, where the drawings came from, if its checksums still fit the files beside it."""
+    """DATA/source.json, where the drawings came from, if its checksums, where it has any, still fit the files beside it."""
     try:
         source = json.loads((Path(folder) / "source.json").read_text())
         if all(hashlib.sha256((Path(folder) / name).read_bytes()).hexdigest() == digest
@@ -297,6 +297,7 @@ def start(cfg, script, record="metrics"):
         require(False, folder, error.strerror, "a folder to write to", "name one by --out")
     except (ValueError, TypeError):
         pass  # not whole, so not ours
+    # A record of a quick run, or none that could be read, stands in nobody's way.
     require(before.get("quick", True) or (cfg.quick, cfg.seed) == (False, before.get("seed")), path,
             f"a full run with seed {before.get('seed')}", "none, or the same seed", "name another folder by --out")
     for leftover in (path, *folder.glob(".*.tmp")):
@@ -372,7 +373,7 @@ def plot_curves(cfg, path, history, source, title, unit, left, right=(), levels=
     for style, (label, level) in zip((":", "-."), (levels or {}).items()):
         ax.axhline(level, color="0.4", linestyle=style, label=label)
     ax.set(title=title, xlabel="epoch", ylabel=unit, **axis)
-    if not axis:  # the first epochs would hide the rest
+    if not axis:  # the first epochs would hide the rest; a caller who sets a scale or limits sees to that
         ax.set_ylim(top=max(history[len(history) // 20][f"train_{key}"] for key in left))
     ax.locator_params(axis="x", integer=True)  # there is no epoch 1.5
     if twin:

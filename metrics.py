@@ -21,7 +21,7 @@ FID: the features, after a ReLU, are not Gaussian, so that FID 0 does not mean e
 
 FID sees quality and diversity at once and cannot say which is missing; precision is to speak of
 quality and recall of diversity. The inception score looks at samples only: one perfect drawing of
-each category, repeated, scores 5. Copies of training drawings get from FID, IS and precision what real drawings
+each category, repeated, scores 5. Copies of training drawings get from (1) to (7) what real drawings
 get; only novelty sees them. That is why no figure stands alone here.
 
 "FID" is the name for Inception features of photographs. Ours are a small judge's of 28x28 drawings:
@@ -43,7 +43,7 @@ Run:    python metrics.py --out OUT [FILE.npy ...]      (or: make metrics)
 Writes: OUT/metrics/ metrics.json, table.md, table.png
 Result: 28 s on 2 cores for 17 rows; README.md has the table. What it taught: with our judge precision is
         blind (noise has 0.98: all of it has nearly the same features, and they lie in a few real drawings'
-        balls), while the inception score (1.15) sees noise at once. FID is far from the floor (0.4) for
+        balls), while the inception score (1.15) sees noise at once. FID is far from the floor (0.37) for
         noise (122), but as far for blurred drawings (121), which one still recognises. Novelty is 0.95 to 1.05
         for all our samples: they are as far from the training drawings as test drawings are
 """

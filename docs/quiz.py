@@ -1,7 +1,7 @@
 """Asks the questions of docs/exam.md in the terminal, at random, and those more often that were not known.
 
 It shows the file, the lines around the one that the question is about, and the question, and waits for Enter; then
-both answers. You say whether you knew it.
+both answers. You say whether you knew it. The comment behind the line is an answer, too, and comes with them.
 
 Run:    python -m docs.quiz                  any question, until you type q
         python -m docs.quiz conv_vae         of one file; conv_vae.py and more/gan.py are names, too
@@ -138,10 +138,15 @@ def draw(rng, questions, known, without=()):
 def ask(question):
     """Show, wait, show the answer; True, False, or None for "enough"."""
     print(f"\n{'-' * 100}\n{question.file}\n")
+    hidden = ""
     for number, line, quoted in around(question):
+        code, _, comment = line.partition("  # ")
+        if quoted and code.strip():
+            line, hidden = code, comment
         print(f"{'>' if quoted else ' '} {number:4d}  {line}")
     print(f"\n{question.text}\n")
     input("Enter shows the answer ")
+    print(f"\n# {hidden}" if hidden else "")
     print(f"\n{question.short}\n\n{question.deeper}\n")
     if question.change:
         print("\n".join(["tests/test_exam.py makes this change and sees it:", f"- {question.change.removed}",

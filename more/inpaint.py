@@ -1,12 +1,13 @@
 """Inpainting: half of a drawing is given, the diffusion model of ddpm.py draws the rest. Nothing is trained here.
 
 The model knows p(x); wanted is p(x | known pixels). m is 1 where a pixel is known, and y is the known drawing. Three ways to
-make the reverse chain respect it, all in `steps` steps t -> s of ddpm.py's equation (7) with eta = 1, fresh = 1, as in the papers:
+make the reverse chain respect it, all in `steps` steps t -> s of ddpm.py's equation (7) with eta = 1 and nothing else: the chain that
+the papers of (2) and (3) have. ddpm.py's own settings draw better; with them (1) to (3) are not tried here.
 
     (1)  replacement: after every step  x_s <- m * [sqrt(a_s) y + sqrt(1 - a_s) eps] + (1 - m) * x_s
     (2)  resampling (RePaint): after (1) back to t,  x_t = sqrt(a_t / a_s) x_s + sqrt(1 - a_t / a_s) eps,  then the step and (1)
          again: r passes in all at each t, one at the last
-    (3)  guidance: x_s <- x_s - z grad_{x_t} |m * (y - x0_hat(x_t))|,  the gradient through the network; where x0_hat is clamped, it is 0
+    (3)  guidance: x_s <- x_s - z grad_{x_t} |m * (y - x0_hat(x_t))|,  the gradient through the network (of a clamped x0_hat: 0)
     (4)  at the end, whatever the way: x <- m * y + (1 - m) * x: known pixels are kept exactly
 
 (1) shows the net, at every step, known pixels with the right noise. But the unknown part of x_s was made before this
@@ -20,7 +21,8 @@ A completion is one of many: several are drawn for each input, and their variety
 way: error at the seam (mean difference of neighbouring pixels across it, over that of the real drawings: 1 is best);
 diversity (mean squared distance of two completions of one input in the unknown part, over that of two real drawings: less
 than 1 is right, how much less is unknown, for the given half tells of the rest);
-how often the judge still says the input's category; FID, where half of each picture is real: not to be compared with ddpm.py's;
+how often the judge still says the input's category; FID, where half of each picture is real, and of the reference: not to be compared
+with ddpm.py's, but with that of the real drawings, as often repeated;
 and the mean squared error to what was really there, which is not to be small: the best guess for it is a blur.
 
 Papers: Song et al., Score-based generative modeling through SDEs, 2021, appendix I.2, for (1); Lugmayr et al., RePaint, 2022,
@@ -30,7 +32,7 @@ Run:    python -m more.inpaint --data DATA --out OUT [--grey] [--mask top]      
 Writes: OUT/inpaint/ (inpaint_grey/) completions.npy (completions, inputs, H, W[, 3]), by resampling; metrics.json; pictures
         completions, ways; with --sweep sweep.json, sweep.md, sweep.png
 Result: seed 0, painted, one thread, 5 minutes; 200 test drawings, their left half given, 4 completions each. Replacement, resampling,
-        guidance: seam 1.54, 1.15, 0.86; diversity 0.67, 0.63, 0.58; recognised 74, 80, 83 % (real drawings: 94.5); FID 15, 6.2, 4.9;
+        guidance: seam 1.54, 1.15, 0.86; diversity 0.67, 0.63, 0.58; recognised 74, 80, 83 %, +- 3 (real drawings: 94.5); FID 15, 6.2, 4.9;
         43, 212, 90 milliseconds a completion. Replacement leaves lines that stop at the seam; guidance does better than resampling in
         less than half the time, with a seam that is smoother than a real one, and the least variety. --sweep, 200 validation drawings:
         r = 1, 2, 5, 10: seam 1.53, 1.27, 1.12, 1.05, recognised 80, 84, 85, 85 %; 20 steps with r = 5 are as good as 50, in 0.4 of the
@@ -100,6 +102,7 @@ def make_mask(name, size):
     """(1, 1, H, W), 1 where a pixel is known. Raises common.InputError."""
     mask, half = torch.zeros(size, size), size // 2
     if name.endswith(".npy"):
+        common.require(Path(name).exists(), name, "no such file", "a mask written by np.save", "name one that is there")
         found = common.load_npy(Path(name))
         fits = getattr(found, "shape", None) == (size, size) and found.dtype.kind in "bui" and set(np.unique(found)) == {0, 1}
         common.require(fits, name, f"{getattr(found, 'dtype', '')} {getattr(found, 'shape', 'an archive')}",
@@ -192,6 +195,7 @@ def plot_completions(cfg, path, data, drawn, mask, source):
 
 def main(cfg):
     data, device = color.load(cfg), common.setup(cfg)
+    common.require(cfg.completions > 1, "--completions", cfg.completions, "two or more", "variety is the distance between them")
     mask, judge = make_mask(cfg.mask, cfg.size), Judge(cfg, data, device)  # FID is to all test drawings: before x_test is cut
     settings, net = load_model(cfg, data, device)
     images, labels = (data.x_val, data.y_val) if cfg.sweep else (data.x_test, data.y_test)  # no setting is chosen by test drawings
@@ -209,7 +213,9 @@ def main(cfg):
     for way in ("replacement", "resampling", "guidance"):
         drawn[way], figures[way] = score(cfg, settings, net, data, judge, mask, way, device)
         print(f"{way}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures[way].items()), flush=True)
-    figures["real drawings"] = {"recognised": float((judge.look(color.to_uint8(data.x_test))[0].argmax(axis=1) == data.y_test).mean())}
+    real = color.to_uint8(data.x_test)
+    figures["real drawings"] = {"recognised": float((judge.look(real)[0].argmax(axis=1) == data.y_test).mean()),
+                                "fid": judge.fid(np.concatenate([real] * cfg.completions))}
     common.save(folder / "completions.npy", np.stack([color.to_uint8(images) for images in drawn["resampling"]]))
     plot_completions(cfg, folder / "completions.png", data, drawn, mask, data.source)
     rows = [{"way": way} | figures[way] for way in drawn]

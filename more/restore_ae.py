@@ -15,21 +15,21 @@ conv_ae.py copies its input; here input and target differ, so that a large code 
 
 What cannot be undone. By (5) the net answers with a mean wherever y leaves a choice. Let F be a flip, x and F x be drawn
 equally often, and flipped or not with probability 1/2. Then y tells nothing about whether it was flipped, and (8) holds: a
-flipped image gains 10 log10 4 = 6.02 dB over being left alone, by becoming half of each, and one that was not flipped gets
-the same error. If a share p is flipped, E[x | y] is (1 - p) y + p F y, and a flipped one gains -20 log10(1 - p): training flips
-one image in four to the side, 2.5 dB. A better answer needs an F x that is drawn less often than x: a rabbit stands on its feet,
-but which way does a motorbike drive? Only where x = F x is nothing lost. Pixels behind the square, ink that b clipped: a mean there, too.
+flipped image gains 10 log10 4 = 6.02 dB over being left alone, by becoming half of each, and one that was not flipped gets the same
+error. If y leaves a probability p that it was flipped, E[x | y] is (1 - p) y + p F y: -20 log10(1 - p) gained. Training flips one image
+in four to the side (2.5 dB), one in two of those with nothing else wrong (6); the net gains 2.3. More needs an F x that is drawn less often
+than x: a rabbit stands on its feet, but which way does a motorbike drive? Behind the square, and where b clipped, it is a mean, too.
 Papers: Vincent et al., Extracting and composing robust features with denoising autoencoders, 2008, for training on (y, x);
 Wang et al., Image quality assessment, 2004, section III, for (7); Vaswani et al., Attention is all you need, 2017, for (3).
 Run:    python -m more.restore_ae --data DATA --out OUT [--grey]      (or: make restore_ae)
 Writes: OUT/restore_ae/ (restore_ae_grey/) weights.pt, history.json, metrics.json;
         pictures curves, restorations, bottleneck, flips; with --sweep sweep.json, sweep.md, sweep.png
-Result: seed 0, painted, one thread, 9 minutes, and 6 more for bottleneck.png; 296,659 weights. Over the best median filter (for squares
-        and brightness: none) noise gains 4.7 dB, squares 3.8 (SSIM falls, 0.80 to 0.77), brightness 10.1, rotation 1.0, flips 1.6 (side)
-        and 4.8; beyond training noise 1.8, squares 4.2; salt and pepper, left out, loses 1.3; a clean drawing comes back with 23.8. Of a
-        category 73 to 94 % of what is upside down is turned back, 4 to 27 % of what faces the other way. --sweep, 810 updates: noise
-        20.8, squares 19.8 dB; no skip 18.9, 18.1; twice the width 21.3, 20.1, at twice the time; half mixed 19.9, 19.1; lr 1e-3 20.1,
-        19.2; no attention 20.3, 19.6, flips (vertical) 14.3 for 14.7; within 0.2: bce, 8 channels, lr 4e-3, mirrored
+Result: seed 0, painted, one thread, 9 minutes + 6 for bottleneck.png; 296,659 weights. Over the best median filter (squares, brightness:
+        none) noise gains 4.7 dB, squares 3.8 (SSIM falls, 0.80 to 0.77), brightness 10.1, rotation 1.0, flips 1.6 (side) and 4.8 (over y
+        itself 2.3, 5.9: a blur beats it); beyond training noise 1.8, squares 4.2; salt and pepper, left out, loses 1.3; clean ones come
+        back with 23.8. Of a category 73 to 94 % of what is upside down is turned back, 4 to 27 % of what faces the other way. --sweep, 810
+        updates: noise 20.8, squares 19.8 dB; no skip 18.9, 18.1; twice the width 21.3, 20.1, twice the time; half mixed 19.9, 19.1; lr 1e-3
+        20.1, 19.2; no attention 20.3, 19.6, flips (vertical) 14.3 for 14.7; within 0.2: bce, 8 channels, lr 4e-3, mirrored
 """
 
 import time
@@ -53,7 +53,7 @@ from more.sweep import sweep
 
 @dataclass(frozen=True)
 class Config(color.Settings):
-    bottleneck: int = 32  # L; the code has L H/4 H/4 numbers: bottleneck.png shows what fewer cost, with and without skip connections
+    bottleneck: int = 32  # L; the code has L H/4 H/4 numbers: bottleneck.png: fewer cost quality without skip connections, with them none
     width: int = 16  # M; the inner maps have 2 M and 4 M channels
     skip: Literal["on", "off"] = "on"  # off: all that the decoder gets is the code
     attention: Literal["on", "off"] = "on"  # (3); off: a layer moves ink by a few pixels, and a flip moves it across the image
@@ -107,7 +107,7 @@ def distort(x, strengths, rng):
     row, column = torch.arange(x.shape[2])[:, None], torch.arange(x.shape[3])
     inside = (row >= top) & (row < top + side) & (column >= left) & (column < left + side)  # (N, 1, H, H)
     x = torch.where(inside, 0.5, x)  # (1) o: grey, for nobody sees where a black square lies on black paper
-    x = x + n * torch.randn(x.shape, generator=rng)  # (1) n: not clipped, for a median filter wants noise with mean 0
+    x = x + n * torch.randn(x.shape, generator=rng)  # (1) n: not clipped: the median of clipped values is the clipped median
     hit, white = torch.rand(2, len(x), 1, *x.shape[2:], generator=rng)  # (N, 1, H, H) each
     return torch.where(hit < p, (white < 0.5).float(), x)  # salt and pepper: a share p of the pixels turns black or white
 
@@ -147,7 +147,7 @@ class Autoencoder(nn.Module):
             block(nn.Conv2d(2 * m, 2 * m, kernel_size=3, padding=1, bias=False)))  # (B, 2 M, H/2, H/2)
         self.squeeze = nn.Sequential(
             block(nn.Conv2d(2 * m, 4 * m, kernel_size=4, stride=2, padding=1, bias=False)),  # (B, 4 M, H/4, H/4)
-            # twice: one layer can find out how the image was flipped, and the next can move things back
+            # twice, for one layer to find out how the image was flipped, and the next to move things back: see --sweep
             attention(), block(nn.Conv2d(4 * m, 4 * m, kernel_size=3, padding=1, bias=False)),  # (B, 4 M, H/4, H/4)
             attention(), block(nn.Conv2d(4 * m, 4 * m, kernel_size=3, padding=1, bias=False)),  # (B, 4 M, H/4, H/4)
             nn.Conv2d(4 * m, cfg.bottleneck, kernel_size=1))  # (B, L, H/4, H/4), no activation: a code may be any real number
@@ -339,7 +339,7 @@ def main(cfg):
     common.plot_curves(cfg, folder / "curves.png", history, data.source, "Restoring autoencoder", f"{cfg.loss.upper()} a pixel",
                        left={"loss": "loss"}, levels={"test": test_loss})
     plot_restorations(cfg, folder, ways, data), plot_flips(cfg, folder, turned, data.source)
-    charts.plot_lines(cfg, folder / "bottleneck.png", {f"{name}, validation, {cfg.steps // 12} updates": ("PSNR, dB", {
+    charts.plot_lines(cfg, folder / "bottleneck.png", {f"{name}, validation, a twelfth of the updates": ("PSNR, dB", {
         f"skip connections {skip}": f"{name}, skip {skip}" for skip in ("off", "on")}) for name in ("noise", "occlusion", "vertical flip",
         "mixed")}, sizes, "numbers in the bottleneck", data.source, log_x=True)
     common.finish(cfg, folder, data.source, device, model, history[-1]["seconds"], train_loss=history[-1]["train_loss"],

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 import common
 
@@ -46,4 +47,4 @@ def sweep(cfg, folder, source, settings, run, device):
         axes[0, i].grid(axis="y", visible=False)
     fig.suptitle(WITHOUT_TEST, fontsize=8)
     common.save_figure(cfg, folder / "sweep.png", fig, source)
-    common.finish(cfg, folder, source, device, 0, time.time() - begin, "sweep", rows=rows)
+    common.finish(cfg, folder, source, device, torch.nn.Module(), time.time() - begin, "sweep", rows=rows)  # of many nets: no size

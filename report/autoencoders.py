@@ -87,11 +87,15 @@ def chapter(doc, runs):
     doc.heading("", "Recurrent", 3, toc=False)
     if "rnn_ae" in here:
         cell = runs.record("rnn_ae")["config"]["cell"]
-        doc.text(f"A drawing is read as a time series of $T = 28$ rows with 28 values each. A bidirectional {cell} reads it; what it "
-                 "knows at each row is squeezed by $V$, the same at every row, and then by $W_z$ into the code. The decoder unfolds the "
-                 "code into one vector a row, a second recurrent layer makes them fit together, and each row is read out by the same "
-                 "weights [@srivastava2015].")
-        doc.equation("rnn", r"h_{1},\ldots,h_{T} = \mathrm{RNN}(x_{1},\ldots,x_{T}), \qquad z = W_{z}\,[V h_{1};\ldots;V h_{T}] + b")
+        rows = runs.record("rnn_ae")["config"].get("summary", "rows") == "rows"
+        read = ("what it knows at each row is squeezed by $V$, the same at every row, and then by $W_z$ into the code." if rows else
+                "the last state of each direction, at the last row and at the first, becomes the code.")
+        doc.text(f"A drawing is read as a time series of $T = 28$ rows with 28 values each. A bidirectional {cell} reads it; {read} The "
+                 "decoder unfolds the code into one vector a row, a second recurrent layer makes them fit together, and each row is read "
+                 "out by the same weights [@srivastava2015].")
+        doc.equation("rnn", r"h_{1},\ldots,h_{T} = \mathrm{RNN}(x_{1},\ldots,x_{T}), \qquad " + (
+            r"z = W_{z}\,[V h_{1};\ldots;V h_{T}] + b" if rows else
+            r"z = W_{z} V\,[\overrightarrow{h}_{T};\overleftarrow{h}_{1}] + b"))
         doc.equation("rnn2", r"u_{1},\ldots,u_{T} = U z + c, \qquad \hat{x}_{t} = \mathrm{sigmoid}(W_{o}\,\mathrm{RNN}(u)_{t} + d)")
         if cell == "GRU":
             doc.text("A GRU's cell [@cho2014] has a reset gate $r$ and an update gate $s$ (biases left out, $\\odot$ is elementwise). "

@@ -76,6 +76,8 @@ def comments(content):
     what, base = str(content.get("what") or ""), content.get("base")
     short = {s: tx.literal(s + " (in use)" * (s == base)) for s in content["rows"]}
     names = {s: f"{tx.literal(what)} {name}".strip() for s, name in short.items()}
+    if what.endswith("s"):  # 40 components have, the latent size 24 has
+        names = {s: tx.literal(f"{s} {what}") for s in content["rows"]}
     shown = columns(content)
     for key, (label, form, lower, beside) in shown.items():
         values = {s: value(content, s, key) for s in content["rows"]}
@@ -90,7 +92,8 @@ def comments(content):
         times = 2 if len(rest) > 1 else 1  # the best of several is best in part by luck: see above
         ties = [s for s in rest if verdict(values[best], values[s], lower, times) == "tie"]
         if len(rest) > 1 and all(v.spread_known for v in values.values()):
-            line = f"{names[best]} has the {'lowest' if lower else 'highest'} of {len(values)}, {number(form, values[best].mean)}"
+            line = (f"{names[best]} {'have' if what.endswith('s') else 'has'} the {'lowest' if lower else 'highest'} of {len(values)}, "
+                    f"{number(form, values[best].mean)}")
             if len(ties) == len(rest):
                 yield f"**{label}:** all tie; {line}, but no difference from it is larger than twice the spread."
             else:
@@ -122,6 +125,10 @@ def about(content):
     return {"data": data if whole else {"source": "", "drawings": {}}, "quick": content.get("quick") is True}
 
 
+WORDS = {"likelihood": "`bernoulli` is the cross-entropy of chapter II. `sigma` and `unit` are Gaussians around $\\hat{x}$: with the "
+                       "variance that makes the data likeliest, their mean squared error [@rybkin2021], and with variance 1."}
+
+
 def chapter(doc, runs):
     """Nothing where OUT/ablations has no table."""
     found = [(name, content, columns(content)) for name, content in contents(runs)]
@@ -140,6 +147,7 @@ def chapter(doc, runs):
         doc.heading(f"IV.{i}", caption.split(":")[0])  # no figure drifts past it: comments stay with their table
         rows = [[tx.literal(setting + " (in use)" * (setting == content.get("base"))),
                  *(value(content, setting, key).show(form) for key, (_, form, *_) in shown.items())] for setting in content["rows"]]
+        doc.text(WORDS.get(name, ""))
         doc.table(f"ablation_{name}", caption + "." + said(record),
                   [tx.literal(content.get("what") or ""), *(label for label, *_ in shown.values())], rows, "l" + "r" * len(shown), 8.0)
         path, panels = runs.path("ablations", f"{name}.png"), drawn(name, content, shown)

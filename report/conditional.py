@@ -65,7 +65,8 @@ def confidence_comments(runs):
                 word = f"as sure as it is right, within the spread ({reach[way]:.1f} points; {spread_name(right)})"
             else:
                 word = f"{abs(gaps[way]):.1f} points {'surer than it is right' if gaps[way] > 0 else 'less sure than it is right'}"
-            yield f"On {what} the {judge.upper()}'s mean confidence is {sure.mean:.1%} and {right.mean:.1%} are as asked: it is {word}."
+            are = "are as asked" if way == "samples" else "are right"
+            yield f"On {what} the {judge.upper()}'s mean confidence is {sure.mean:.1%} and {right.mean:.1%} {are}: it is {word}."
         if len(gaps) == 2 and gaps["samples"] > reach["samples"] and gaps["samples"] - gaps["real"] > math.hypot(*reach.values()):
             yield (f"The {judge.upper()} learned from training drawings only: on samples its confidence overstates how often it is right "
                    "more than on test drawings, so that a high confidence is no proof of a good sample.")
@@ -76,12 +77,13 @@ def section(doc, runs):
     if not runs.has("cvae"):
         return missing(doc, "cvae")
     record = runs.record("cvae")
+    blocks = record["config"].get("condition", "blocks") == "blocks"
     doc.text("Encoder and decoder are both told the category $y$, as one-hot [@sohn2015]. The prior is the same for every $y$, so that a "
-             "category in $z$ would cost KL and gain nothing; the encoder is told because the posterior depends on $y$. In each block the "
-             "condition scales and shifts every channel [@perez2018]:")
-    doc.equation("film", r"h' = h\odot(1+\gamma_{y})+\beta_{y}, \qquad -\mathrm{ELBO}(x|y) = \mathbb{E}_{q(z|x,y)}\left[-\ln "
-                         r"p(x|z,y)\right] + "
-                 r"\mathrm{KL}(q(z|x,y)\,\|\,p(z))")
+             "category in $z$ would cost KL and gain nothing; the encoder is told because the posterior depends on $y$. "
+             + ("In each block the condition scales and shifts every channel [@perez2018]:" if blocks else
+                "The condition enters the linear layers alone:"))
+    doc.equation("film", r"h' = h\odot(1+\gamma_{y})+\beta_{y}, \qquad " * blocks + r"-\mathrm{ELBO}(x|y) = "
+                 r"\mathbb{E}_{q(z|x,y)}\left[-\ln p(x|z,y)\right] + \mathrm{KL}(q(z|x,y)\,\|\,p(z))")
     better = record.get("better_vae") or {}
     fids = [row_value(runs, name, "samples", "fid") for name in ("rnn_vae", "conv_vae")]
     by_fid = compare("FID of prior samples", "the recurrent VAE", fids[0], "the convolutional VAE", fids[1], "{:.1f}")

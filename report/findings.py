@@ -280,11 +280,12 @@ def restore_ae(runs, folder):
         yield f"By PSNR the filter (or none) is ahead of the net, {rule}, for {listed(groups['second'])}."
     if groups["tie"]:
         yield f"Within twice the standard error the two tie for {listed(groups['tie'])}."
-    other = [tx.literal(name) for name, gain in gains.items() if gain.known and None not in (
-        dig(table, name, "median_ssim"), dig(table, name, "restored_ssim"))
-        and (dig(table, name, "restored_ssim") > dig(table, name, "median_ssim")) != (gain.mean > 0)]
-    if other:
-        yield f"By SSIM, of which no spread is known, the other of the two is ahead for {listed(other)}."
+    ssim = {name: (dig(table, name, "restored_ssim"), dig(table, name, "median_ssim")) for name, gain in gains.items() if gain.known}
+    for ahead, net in (("the net", True), ("the filter (or none)", False)):
+        other = [tx.literal(name) for name, pair in ssim.items()
+                 if None not in pair and (pair[0] > pair[1]) == net and (gains[name].mean > 0) != net]
+        if other:
+            yield f"By SSIM, of which no spread is known, {ahead} is ahead for {listed(other)}."
     for flip, words in (("vertical flip", "upside down"), ("horizontal flip", "facing the other way")):
         right = [dig(row, "right") for row in (find(runs.record(folder), "flips", flip) or {}).values()]
         right = [share for share in right if share is not None and math.isfinite(share)]

@@ -51,7 +51,8 @@ def cover(doc, runs, author, student_id, code_link):
              ["libraries of the runs", "; ".join(dict.fromkeys(versions(runs.record(name)) for name in done)) or versions(first)],
              ["libraries of this report", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in (
                  "matplotlib", "torch", "numpy", "scikit-learn", "scipy"))],
-             ["device of the runs", "; ".join(dict.fromkeys(device(runs.record(name)) for name in done)) or device(first)],
+             ["device of the runs", ("; ".join(dict.fromkeys(device(runs.record(name)) for name in done)) or device(first))
+              + devices_of_others(runs, done)],
              ["processor", tx.literal(processor()) + " (of the machine that made this report)"]]
     doc.block(lambda: Lines([[]], above=30))
     doc.table("facts", "What this report was made from." + said(*(runs.record(name) for name in done or [])), ["", ""],
@@ -87,6 +88,13 @@ def device(record):
 def other_seeds(runs, done):
     seeds = [sorted({runs.load(f, n, "metrics")["seed"] for n in done if runs.load(f, n, "metrics")}) for f in runs.folders[1:]]
     return ", ".join(str(s) for group in seeds for s in group) or "none given (`--seeds`): spreads over seeds are not known here"
+
+
+def devices_of_others(runs, done):
+    """Where other seeds ran, if elsewhere: their seconds are then compared with nothing."""
+    own = {device(runs.record(name)) for name in done}
+    found = {device(record) for folder in runs.folders[1:] for record in (runs.load(folder, n, "metrics") for n in done) if record}
+    return "; other seeds: " + "; ".join(sorted(found - own)) if found - own else ""
 
 
 class Contents:
@@ -133,6 +141,14 @@ def summary(doc, sentences):
         doc.text("No two models that could be compared have finished.")
 
 
+def moved(runs):
+    """What training drawings are changed by, as the runs that are there were told."""
+    shifts = sorted({config["shift"] for config in (runs.record(name)["config"] for name in STEPS if runs.has(name)) if "shift" in config})
+    how = {0: "are not moved", 1: f"are moved by up to {max(shifts, default=0)} pixels"}[max(shifts, default=0) > 0]
+    apart = " (the tables of settings say which model's by how many)" * (len(shifts) > 1)
+    return f"Training drawings {how}{apart}, and a share of them (`mirror`; 0.5 where no table has it) is mirrored, anew in each epoch."
+
+
 def data_and_spread(doc, runs):
     doc.heading("", "Data, and how differences are judged", 1)
     record = next(runs.record(name) for name in (*STEPS, *sorted(p.parent.name for p in runs.out.glob("*/metrics.json"))) if runs.has(name))
@@ -142,13 +158,13 @@ def data_and_spread(doc, runs):
               "The drawings are of five categories of Quick, Draw! [@quickdraw]: " + ", ".join(common.CLASSES) + ".")
     doc.text(f"{origin} In chapters I and II each has 28×28 grey pixels $x \\in [0, 1]^D$, $D = 784$, and 1 is ink. "
              f"{drawings.get('train', 0):,} drawings train the models, {drawings.get('validation', 0):,} validate them, and "
-             f"{drawings.get('test', 0):,} are kept for the figures. Training drawings are moved by a few pixels (`shift` in the tables of "
-             "settings) and half of them are mirrored, anew in each epoch."
+             f"{drawings.get('test', 0):,} are kept for the figures. {moved(runs)}"
              + " Chapter III has other data, too; each of its sections begins with them." * any(runs.has(name) for name in specs.SPECS))
     seeds = len(runs.folders)
     how = (f"Here {seeds} seeds were run, so that a ± is the standard deviation over {seeds} seeds wherever each of them has the figure; "
            "each seed trains its own judge, too. Pictures are those of the first seed. All seeds have the same test drawings: to the "
-           "$r$ of a share twice its standard error $(p (1 - p) / N)^{1/2}$ is added, as squares are."
+           "$r$ of a share twice its standard error $(p (1 - p) / N)^{1/2}$ is added, as squares are. Where one seed alone has the figure, "
+           "a ± is, of samples, the standard deviation over subsets, and of a share of $N$ drawings one standard error."
            if seeds > 1 else
            "Here one seed was run. A ± is then what the run itself offers: of samples, the standard deviation over subsets (or a "
            "bootstrap [@efron1979]); of a share of $N$ drawings, the standard error $(p (1 - p) / N)^{1/2}$. All leave out how much "

@@ -203,7 +203,7 @@ SPECS = {
          r"\mathbb{E}_{q(z|x,y)}\left[-\ln p(x|z,c)\right] + \mathrm{KL}(q(z|x,y)\,\|\,p(z)), \qquad "
          r"\mathrm{drawn:}\ \hat{x}\,\mathrm{sigmoid}(\mathrm{logit}(v)/T)\,/\,v"),
         {("fid",): FID, ("accuracy",): ASKED, ("diversity",): WITHIN, **COST},
-        "Training leaves some of the category in $z$: a $z$ from the prior may contradict what is asked. The loss does not say what "
+        "Where the probe reads the category from $z$, a $z$ from the prior may contradict what is asked. The loss does not say what "
         "conditions draw that it never met, and a judge may be sure of what is no drawing.",
         (Sheet("kinds", "Both kinds of condition: terms on test drawings in nats, and what a linear probe reads from $z$ (the share of "
                "categories, $R^{2}$ of the hue)", {
@@ -264,8 +264,8 @@ SPECS = {
         "classifier-free guidance [@ho2021] exaggerates by $g$ what $y$ has to say.",
         (r"\tilde{e} = e(x_{t},t,0) + g\,[e(x_{t},t,y)-e(x_{t},t,0)]",),
         {("fid",): FID, ("accuracy",): ASKED, ("diversity",): WITHIN, **COST},
-        "What guidance gains in drawings that look like what was asked, it loses in variety; diversity, which counts pixels, need not "
-        "show that. Sums of conditions were never trained, and no figure judges them.",
+        "Guidance makes drawings that look more like what was asked, and may cost variety, which diversity, a figure of pixels, need not "
+        "show. Sums of conditions were never trained, and no figure judges them.",
         (Sheet("guidance", "Guidance: fewer samples of each value of $g$, and FID of as many of them as there are test drawings, or of all "
                "where these are fewer", {"fid": Column("FID", "{:.1f}"), "accuracy": Column("as asked", "{:.3f}"),
                            "diversity": Column("diversity within a category", "{:.2f}")}, "$g$", by="guidance"),),

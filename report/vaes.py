@@ -100,18 +100,27 @@ def objective(doc, runs, here):
     missing(doc, *[n for n in NAMES if n not in here])
 
 
+def first_seeds(runs):
+    """Seconds of another number of threads are not averaged: so much for the caption."""
+    times = convergence_values(runs, "seconds")
+    return " Seconds are the first seed's: others ran on another number of threads." * (
+        len(runs.folders) > 1 and any(value.n == 1 for value in times.values()))
+
+
 def convergence(doc, runs, here):
     doc.heading("II.2", "How fast the two encoders converge")
     histories = {n: runs.history(n) for n in here if isinstance(runs.history(n), list)}
     level = dig(runs.record("conv_vae") or {}, "convergence", "level") if {*here} == {*NAMES} else None
     if level is not None:
-        doc.text(f"The level to reach is the final validation objective of the worse of the two, {level:.1f} nats here: both get there. "
+        doc.text(f"The level to reach is the final validation objective of the worse of the two, {level:.1f} nats "
+                 + ("for the first seed, and for each seed its own: both get there" if len(runs.folders) > 1 else "here: both get there")
+                 + ", the worse one near its end by construction, so that the epochs say how early the other passes it. "
                  "{figure:convergence} has the curves, {table:convergence} the epoch and the second at which each first was at or below "
                  "it.")
         rows = [[NAMES[n].removeprefix("the "), convergence_values(runs, "epochs")[n].show("{:.0f}"),
                  convergence_values(runs, "seconds")[n].show("{:.0f}"),
                  runs.value("conv_vae", "convergence", n, "final").show("{:.1f}")] for n in NAMES]
-        doc.table("convergence", "When each VAE first reaches the level, and its final validation objective in nats."
+        doc.table("convergence", "When each VAE first reaches the level, and its final validation objective in nats." + first_seeds(runs)
                   + said(*map(runs.record, here)), ["", "epochs", "seconds", "final objective"], rows, "lrrr")
     elif len(here) < 2:
         doc.text("With one of the two there is nothing to compare." + " {figure:convergence} shows its curve." * bool(histories))
@@ -220,8 +229,8 @@ def quality(doc, runs, here):
              "$S$ of the real ($r$) and the sampled ($s$) cloud, the Fréchet distance [@heusel2017, @dowson1982] is")
     doc.equation("fid", r"\mathrm{FID} = |\mu_{r}-\mu_{s}|^{2} + \mathrm{tr}\,S_{r} + \mathrm{tr}\,S_{s} - "
                         r"2\,\mathrm{tr}(S_{r}S_{s})^{1/2}.")
-    doc.text("It is too large by about $c/N$; a line fitted over $1/N$ and read at 0 takes that out [@chong2020]. The inception score "
-             "[@salimans2016] and the kernel distance [@binkowski2018], with $k(a,b) = (a \\cdot b/64+1)^3$, are")
+    doc.text("It is too large by about $c/N$; a line fitted over $1/N$ and read at 0 takes the samples' part of that out [@chong2020]. The "
+             "inception score [@salimans2016] and the kernel distance [@binkowski2018], with $k(a,b) = (a \\cdot b/64+1)^3$, are")
     doc.equation("is", r"\mathrm{IS} = \exp\,\mathbb{E}_{x}\,\mathrm{KL}(p(y|x)\,\|\,p(y)), \qquad "
                  r"\mathrm{KID} = \overline{k(r,r')}+\overline{k(s,s')}-2\,\overline{k(r,s)}.")
     doc.text("Precision is the share of samples that lie in some real point's ball, whose radius is the distance to its $k$-th nearest "
