@@ -327,7 +327,7 @@ def main(cfg):
     at, few = betas.index(cfg.beta), np.linspace(0, len(rows) - 1, min(4, len(rows))).round().astype(int).tolist()
     samples = {betas[i]: decode(cfg, models[i], priors[i], device, cfg.temperature) for i in sorted({*few, at})}
     order, z = np.argsort(rows[at]["test_kl_per_latent"])[::-1], evaluate(cfg, models[at], data.x_test[:9], device)["mu"]
-    lines = {"the z_l with most KL, -2.5 to 2.5; a drawing a row": decode(cfg, models[at], moved(z, order[0]), device),
+    lines = {"z_l with most KL, -2.5 to 2.5": decode(cfg, models[at], moved(z, order[0]), device),
              "the two with most KL": decode(cfg, models[at], moved(moved(z[:1], order[1 % len(order)]), order[0]), device)}
     common.save(folder / "history.json", [record for history in histories for record in history])
     common.save(folder / "weights.pt", models[at]), common.save(folder / "samples.npy", samples[cfg.beta])

@@ -313,8 +313,8 @@ def plot_flips(cfg, folder, table, source):
     for ax, (name, rows) in zip(axes[0], table.items()):
         for j, key in enumerate(list(next(iter(rows.values())))[1:]):
             ax.bar(np.arange(len(rows)) + 0.2 * (j - 1.5), [row[key] for row in rows.values()], width=0.19, label=key)
-        ax.set(title=name, ylabel="PSNR, dB", xticks=range(len(rows)),
-               xticklabels=[f"{category}\n{row['right']:.0%} turned back" for category, row in rows.items()])
+        ax.set(title=f"{name}; below: how many are turned back", ylabel="PSNR, dB", xticks=range(len(rows)),
+               xticklabels=[f"{category}\n{row['right']:.0%}" for category, row in rows.items()])
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     common.save_figure(cfg, folder / "flips.png", fig, source)
 
