@@ -188,7 +188,7 @@ def plot_denoising(cfg, path, steps, source):
 def plot_samplers(cfg, path, samplers, source):
     """FID against seconds; samplers: {name: {"fid", "seconds"}}."""
     fig, axes = common.figure(width=6, height=3)
-    for color, (name, row) in zip(itertools.cycle([*common.COLORS, "0.4", "0.6"]), samplers.items()):
+    for color, (name, row) in zip(itertools.cycle([*common.COLORS, "0.4", "0.7", "black"]), samplers.items()):
         axes[0, 0].plot(row["seconds"], row["fid"], "o", color=color, label=name)
     axes[0, 0].set(title="How few steps will do?", xlabel="seconds for all samples", ylabel="FID", xscale="log", ylim=(0, None))
     axes[0, 0].legend(fontsize=8)
