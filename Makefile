@@ -104,7 +104,7 @@ book: | $(BOOK)
 scratch: $(foreach s,$(SCRATCH),$(OUT)/$(s)/metrics.json)
 
 # the longest first: with -j2 none is then left to run alone at the end
-LONGEST    := ddpm cgan cddpm beta_vae gan
+LONGEST    := cddpm ddpm cgan gan beta_vae
 
 colour: $(foreach s,$(LONGEST) $(PAINTED),$(OUT)/$(s)/metrics.json) $(COLOR_TABLE)
 
