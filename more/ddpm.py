@@ -35,7 +35,7 @@ Papers: Ho et al. 2020, sections 2 and 3, for (1) to (6), (8); Song, Meng and Er
 Run:    python -m more.ddpm --data DATA --out OUT [--grey] [--resume]      (or: make ddpm)
 Writes: OUT/ddpm/ (ddpm_grey/) weights.pt, early.pt (e'), history.json, samples.npy, metrics.json; pictures curves, samples,
         denoising, steps; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
-Result: seed 0, one thread, 30 minutes, 488,707 weights: FID of 800 samples, painted, 4.0 (conv_vae.py: 42.5), grey 0.8 (52.9); bound 2.02,
+Result: seed 0, one thread, 30 minutes, 488,707 weights: FID of 800 samples, painted, 4.0 (conv_vae.py: 45.0), grey 0.8 (52.9); bound 2.02,
         2.30 bits. 500 samples, painted, g 1: eta 0, 10, 20, 50, 250 steps: 23, 22, 21, 21; eta 1, 50, 250: 16, 16; as set 7.2; g 1.5: 3.2.
         Blots: 7 %, grey 9 (real: 2). --sweep, 2,000 updates, g = 1: 33; w_t = 1 49, linear 52, width 32 25, batches of 32 24 (settings.md)
 """

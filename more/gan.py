@@ -35,7 +35,7 @@ Heusel et al. 2017, section 2, for two rates; Arjovsky and Bottou 2017, section 
 Run:    python -m more.gan --data DATA --out OUT [--grey] [--resume]      (or: make gan)
 Writes: OUT/gan/ (gan_grey/) weights.pt, history.json, samples.npy, metrics.json; pictures samples, balance,
         latent, collapse; while it runs checkpoint.pt; with --sweep sweep.json, sweep.md, sweep.png
-Result: seed 0, one thread: FID of 800 samples, painted, 8.6 (conv_vae.py's: 42.5), diversity 0.96; grey 13.0 (52.9), 0.98; 15 to 18 minutes
+Result: seed 0, one thread: FID of 800 samples, painted, 8.6 (conv_vae.py's: 45.0), diversity 0.96; grey 13.0 (52.9), 0.98; 15 to 18 minutes
         each. G has 242,323 weights, D 78,321. Test (2) 1.32, (4) 0.68. In the first epoch, D ahead, (3) hands G half the gradient of (4)
         (in grey a sixth); from the twentieth on D is near 1/2 and their ratio 0.95, in single epochs 0.5 to 2.7. D's loss is then 1.29 to
         1.34, below ln 4, and tells nothing while FID falls. --sweep, painted, 2,400 updates: FID 48; without R1 78, gamma 10 68, spectral
