@@ -13,6 +13,7 @@ a standard error (of a share, or by a bootstrap): one alone would put one in thr
 import json
 import math
 import re
+import statistics
 from pathlib import Path
 from typing import NamedTuple
 
@@ -151,7 +152,7 @@ class Runs:
             return Value()
         found = self.over_seeds(name, *keys, matching=matching, table=table)
         if len(found) > 1:
-            mean = math.fsum(found) / len(found)  # exact to the last bit: np.mean of 0.950, 0.940, 0.9525 is less than 0.9475
+            mean = statistics.mean(found)  # exact: np.mean of 0.950, 0.940, 0.9525 is less than 0.9475, and rounds to another digit
             error = math.sqrt(mean * (1 - mean) / share_of) if share_of and 0 <= mean <= 1 else 0.0
             return Value(mean, float(np.std(found, ddof=1)), len(found), "seeds", tuple(found), error, share_of)
         beside = dig(record, *keys[:-1], f"{keys[-1]}_sd")
