@@ -334,6 +334,27 @@ def test_a_value_that_is_not_the_files_own_borrows_none_of_its_reasons(tmp_path)
     assert rows["`temperature`"] == ("0.5", "set for this run: the file itself has 0.33")
 
 
+def test_the_text_describes_the_nets_that_were_trained(tmp_path):
+    usual, runs = words(put(tmp_path / "usual", core())), core()
+    runs["rnn_ae"]["config"]["summary"], runs["cvae"]["config"]["condition"] = "last", "linear"
+    for name in ("rnn_ae", "conv_ae", "rnn_vae", "conv_vae", "cvae", "classifier"):
+        runs[name]["config"]["shift"] = 0
+    other = words(put(tmp_path / "other", runs))
+    for here, there in (("what it knows at each row is squeezed", "the last state of each direction"), (
+            "the condition scales and shifts every channel", "The condition enters the linear layers alone"), (
+            "Training drawings are moved by up to 2 pixels", "Training drawings are not moved")):
+        assert (here in usual, there in usual, here in other, there in other) == (True, False, False, True), here
+
+
+def test_other_threads_of_other_seeds_are_named(tmp_path):
+    first, second = put(tmp_path / "a", core()), core(seed=1)
+    assert "other seeds: cpu" not in words(first, [put(tmp_path / "b", second)])
+    for content in second.values():
+        content["threads"] = 2
+    said = words(first, [put(tmp_path / "c", second)])
+    assert "cpu, 1 thread, float32; other seeds: cpu, 2 threads" in said and "Seconds are the first seed's" in said
+
+
 def test_settings_point_to_the_tables_of_chapter_four(tmp_path):
     folder = put(tmp_path, core())
     assert "make ablations compares latent sizes" in words(folder)
@@ -500,7 +521,7 @@ def test_findings_and_their_opposites(tmp_path, models):
     flat = {name: part.replace("\n", " ") for name, part in parts.items()}
     assert "for noise (+4.7 dB)" in flat["restore_ae"] and "the filter (or none) is ahead of the net" in flat["restore_ae"]
     assert "Within twice the standard error the two tie for rotation (+0.2 dB)" in flat["restore_ae"]
-    assert "By SSIM, of which no spread is known, the other of the two is ahead for salt and pepper" in flat["restore_ae"]
+    assert "By SSIM, of which no spread is known, the net is ahead for salt and pepper" in flat["restore_ae"]
     assert "$R$ rises from 413 to 592 nats and the KL falls from 62.7 to 7.2" in flat["beta_vae"]
     assert re.search("FID is lowest at .{1,9} = 1, 73.0", flat["beta_vae"])
     assert "One-hot has the higher share of prior samples recognised as asked, 0.580 against 0.440" in flat["cvae_color"]
