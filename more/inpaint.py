@@ -32,7 +32,7 @@ Run:    python -m more.inpaint --data DATA --out OUT [--grey] [--mask top]      
 Writes: OUT/inpaint/ (inpaint_grey/) completions.npy (completions, inputs, H, W[, 3]), by resampling; metrics.json; pictures
         completions, ways; with --sweep sweep.json, sweep.md, sweep.png
 Result: seed 0, painted, one thread, 5 minutes; 200 test drawings, their left half given, 4 completions each. Replacement, resampling,
-        guidance: seam 1.54, 1.15, 0.86; diversity 0.67, 0.63, 0.58; recognised 74, 80, 83 %, +- 3 (real drawings: 94.5); FID 15, 6.2, 4.9;
+        guidance: seam 1.54, 1.15, 0.86; diversity 0.67, 0.63, 0.58; recognised 74, 80, 83 %, +- 3 (real: 94.5); FID 15, 6.2, 4.9 (0.6);
         43, 212, 90 milliseconds a completion. Replacement leaves lines that stop at the seam; guidance does better than resampling in
         less than half the time, with a seam that is smoother than a real one, and the least variety. --sweep, 200 validation drawings:
         r = 1, 2, 5, 10: seam 1.53, 1.27, 1.12, 1.05, recognised 80, 84, 85, 85 %; 20 steps with r = 5 are as good as 50, in 0.4 of the
